@@ -1,0 +1,52 @@
+# A room is one folder of src/ and one static library. `USES` names the rooms it may include from;
+# `LINKS` names outside libraries. scripts/check_arrows.py compares every #include with USES.
+# Files named *_test.cpp become the room's test program, *_bench.cpp its benchmark program.
+# Files named *_avx2.cpp and *_avx512.cpp are compiled for that instruction set, chosen at run time.
+function(holdfast_room name)
+  cmake_parse_arguments(ROOM "" "" "USES;LINKS;TEST_USES" ${ARGN})
+  string(REPLACE "/" "_" target ${name})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  set(tests ${sources})
+  set(benches ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  list(FILTER benches INCLUDE REGEX "_bench\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cpp$")
+
+  foreach(source ${sources})
+    if(source MATCHES "_avx2\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+    elseif(source MATCHES "_avx512\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
+        "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c")
+    endif()
+  endforeach()
+
+  list(TRANSFORM ROOM_USES REPLACE "/" "_" OUTPUT_VARIABLE uses)
+  list(TRANSFORM uses PREPEND "room_")
+  if(sources)
+    add_library(room_${target} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(room_${target} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(room_${target} ${scope} ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(room_${target} ${scope} ${uses} ${ROOM_LINKS})
+
+  list(TRANSFORM ROOM_TEST_USES REPLACE "/" "_" OUTPUT_VARIABLE test_uses)
+  list(TRANSFORM test_uses PREPEND "room_")
+  if(tests)
+    add_executable(${target}_test ${tests})
+    target_link_libraries(${target}_test PRIVATE room_${target} ${test_uses}
+                          GTest::gmock GTest::gtest_main)
+    target_compile_definitions(${target}_test PRIVATE HOLDFAST_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    add_test(NAME ${target} COMMAND ${target}_test)
+  endif()
+  if(benches)
+    add_executable(${target}_bench EXCLUDE_FROM_ALL ${benches})
+    target_link_libraries(${target}_bench PRIVATE room_${target} ${test_uses}
+                          benchmark::benchmark_main)
+    target_compile_definitions(${target}_bench PRIVATE HOLDFAST_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    set_property(GLOBAL APPEND PROPERTY HOLDFAST_BENCHES ${target}_bench)
+  endif()
+endfunction()

@@ -1,0 +1,60 @@
+// An API's JSON on one side, chat/ types on the other. One file per API, listed in dialects.def.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "chat/event.h"
+#include "chat/request.h"
+
+namespace holdfast::dialect {
+
+// The same in every chunk of an answer.
+struct AnswerHead {
+    std::string id;            // "chatcmpl-..." or "cmpl-...": one throughout, whatever dies
+    std::int64_t created = 0;  // seconds since 1970
+    std::string model;
+};
+
+// Turns events into the bytes of one answer. A streaming encoder appends bytes for every event; a
+// whole encoder collects and appends everything in `end`.
+class Encoder {
+public:
+    virtual ~Encoder() = default;
+    virtual void event(const chat::Event& event, std::string& out) = 0;
+    // After the last event: finish chunks, usage, "[DONE]" or the whole body.
+    virtual void end(std::string& out) = 0;
+    // A streamed answer that cannot go on: one error event, no "[DONE]".
+    virtual void error(const base::Error& error, std::string& out) = 0;
+};
+
+struct ErrorAnswer {
+    int status = 500;
+    std::string body;  // JSON
+};
+
+struct Dialect {
+    std::string_view name;       // "openai_chat"
+    std::string_view summary;
+    std::string_view path;       // "/v1/chat/completions"
+    std::string_view id_prefix;  // "chatcmpl-"
+    std::string_view stream_content_type;  // "text/event-stream"
+    base::Result<chat::Request> (*parse)(std::string_view body);
+    std::unique_ptr<Encoder> (*stream_encoder)(const chat::Request& request, AnswerHead head);
+    std::unique_ptr<Encoder> (*whole_encoder)(const chat::Request& request, AnswerHead head);
+    ErrorAnswer (*render_error)(const base::Error& error);
+};
+
+std::span<const Dialect> dialects();
+const Dialect* find_by_path(std::string_view path);
+
+// OpenAI's error object for a status and a reason, for errors before any dialect is known.
+// Status from code and tag: invalid 400 (payload too large 413, media type 415, ...), not_found
+// 404, overloaded 429 or 503, deadline 504, unavailable 503, internal 500.
+ErrorAnswer openai_error(const base::Error& error);
+
+}  // namespace holdfast::dialect

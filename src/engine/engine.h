@@ -1,0 +1,71 @@
+// Continuous batching over one model. One engine thread owns all scheduling state; a step is
+// plan (scheduler, blocks) -> run (model) -> commit (sample, append, emit, free). The engine never
+// waits for a client: a choice whose reader falls behind is not scheduled until it has caught up.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "chat/event.h"
+#include "chat/request.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+namespace holdfast::engine {
+
+struct Options {
+    std::uint32_t running_max = 64;        // choices decoded together
+    std::uint32_t waiting_max = 512;       // choices admitted and not yet running; above: overloaded
+    std::uint32_t prefill_tokens_max = 256;  // prompt tokens computed in one step, all sequences
+    std::uint32_t unread_events_max = 256;  // per stream, before the stream's choices pause
+    bool prefix_cache = true;
+};
+
+struct Stats {
+    std::uint64_t steps = 0;
+    std::uint64_t progress = 0;  // steps plus the model's own progress: moves whenever work is done
+    std::uint32_t running = 0, waiting = 0;  // choices
+    std::uint32_t blocks_used = 0, blocks_total = 0;  // used: referenced by a live choice
+    std::uint64_t prompt_tokens = 0, generated_tokens = 0, cached_tokens = 0;
+    std::uint64_t preemptions = 0, cancelled = 0;
+};
+
+// The reading end of one request's events. One reader thread; destroying it cancels the request,
+// which leaves the batch before the next step.
+class Stream {
+public:
+    virtual ~Stream() = default;
+    // The next event, or nothing yet; after the event with `usage` there are no more. An error
+    // (deadline passed, engine stopping) is the end of the stream.
+    virtual base::Result<std::optional<chat::Event>> next() = 0;
+};
+
+class Engine {
+public:
+    virtual ~Engine() = default;
+
+    // Any thread. Renders, tokenizes and checks the prompt on the calling thread (call it from a
+    // pool, not from an event loop), then queues. `wake` is called from the engine thread, cheaply
+    // and perhaps more often than needed, when the stream may have news; it must not block.
+    // Errors: invalid with tag context_length_exceeded and both numbers, overloaded, and for
+    // request.resume ids that do not exist: invalid.
+    virtual base::Result<std::unique_ptr<Stream>> submit(chat::Request request,
+                                                         base::Deadline deadline,
+                                                         std::function<void()> wake) = 0;
+    virtual Stats stats() const = 0;  // any thread, never blocks on a step
+    virtual const model::Model& model() const = 0;
+    virtual const text::Tokenizer& tokenizer() const = 0;
+    // Lets running requests end until the deadline, then ends them with Code::unavailable.
+    virtual void stop(base::Deadline deadline) = 0;
+};
+
+std::unique_ptr<Engine> make_engine(std::unique_ptr<model::Model> model,
+                                    std::shared_ptr<const text::Tokenizer> tokenizer,
+                                    text::ChatTemplate chat_template, Options options,
+                                    const base::Clock& clock);
+
+}  // namespace holdfast::engine

@@ -1,0 +1,72 @@
+// Text to token ids and back, exactly as the `tokenizers` package does it for the same folder.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "chat/request.h"
+
+namespace holdfast::text {
+
+using chat::TokenId;
+
+// Byte-level BPE with NFC normalisation and the Qwen2 split pattern. Immutable after load; any
+// thread may call. Cost is O(n log n) in the text's length for every text.
+class Tokenizer {
+public:
+    virtual ~Tokenizer() = default;
+    // Ids of `text`. Added tokens written out in the text become their ids, as in Hugging Face;
+    // nothing (no BOS) is added. Invalid UTF-8 is encoded byte by byte.
+    virtual std::vector<TokenId> encode(std::string_view text) const = 0;
+    // The bytes that a token stands for: perhaps half a character. Special tokens give their name;
+    // ids without a token (padding rows) give an empty view.
+    virtual std::string_view bytes(TokenId id) const = 0;
+    // Special tokens (BOS, EOS, <｜User｜> ...) make no text in an answer. <think> is not special.
+    virtual bool is_special(TokenId id) const = 0;
+    virtual bool exists(TokenId id) const = 0;  // false for padding rows: masked in sampling
+    virtual std::optional<TokenId> find(std::string_view token) const = 0;
+    virtual TokenId size() const = 0;  // largest id + 1
+};
+
+// Reads tokenizer.json and tokenizer_config.json. Errors name file, field and reason; an id at or
+// above `vocab_rows` (rows of the model's embedding) is refused.
+base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& folder,
+                                                              TokenId vocab_rows);
+
+// Ids to text, one at a time; never emits half a character. One per choice.
+class Detokenizer {
+public:
+    explicit Detokenizer(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+    // Whole characters that became complete with this id, perhaps none. Bytes that can no longer
+    // become a character give U+FFFD, as Python's errors="replace" does.
+    std::string feed(TokenId id);
+    // What is left at the end, U+FFFD for half a character.
+    std::string flush();
+
+private:
+    const Tokenizer& tokenizer_;
+    std::string pending_;
+};
+
+// How a model's folder wants conversations written.
+class ChatTemplate {
+public:
+    // Recognises the templates of the R1 family in tokenizer_config.json (or chat_template.jinja);
+    // any other template is refused with a clear message.
+    static base::Result<ChatTemplate> load(const std::string& folder);
+    // The whole prompt, BOS included, ending in the generation prompt.
+    std::string render(std::span<const chat::Message> messages) const;
+    // The generation prompt opens <think>, so that output starts inside the thinking.
+    bool opens_thinking() const { return opens_thinking_; }
+
+private:
+    std::string bos_;
+    bool opens_thinking_ = true;
+};
+
+}  // namespace holdfast::text
