@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "chat/request.h"
@@ -12,6 +13,17 @@
 namespace holdfast::chat {
 
 enum class FinishReason { stop, length, tool_calls, content_filter };
+
+// As OpenAI's API spells it.
+constexpr std::string_view name(FinishReason reason) {
+    switch (reason) {
+        case FinishReason::stop: return "stop";
+        case FinishReason::length: return "length";
+        case FinishReason::tool_calls: return "tool_calls";
+        case FinishReason::content_filter: return "content_filter";
+    }
+    return "stop";
+}
 
 struct Usage {
     std::uint32_t prompt_tokens = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -56,6 +57,22 @@ struct ClientDeadlines {
     base::Deadline response_head;  // until the head has arrived
 };
 
+// Ends, from outside, whatever wait a request is in: connect, head or body. That wait gives
+// Code::cancelled. Loop thread only; must outlive the request and its Exchange.
+class Abort {
+public:
+    void trigger() {
+        triggered_ = true;
+        if (close_) close_();
+    }
+    bool triggered() const { return triggered_; }
+
+private:
+    friend class Client;
+    std::function<void()> close_;
+    bool triggered_ = false;
+};
+
 class Client {
 public:
     Client(Loop& loop, const base::Clock& clock, ClientLimits limits = {});
@@ -67,7 +84,8 @@ public:
     // be closed before any response byte is replaced by a fresh one once, silently.
     // Errors: unavailable (connect, reset, garbage; Origin::instance), deadline, cancelled.
     Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
-                                                       ClientDeadlines deadlines);
+                                                       ClientDeadlines deadlines,
+                                                       Abort* abort = nullptr);
     // Drops idle connections to that address (the instance is gone).
     void forget(const Url& url);
 

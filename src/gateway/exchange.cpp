@@ -1,0 +1,154 @@
+#include "gateway/exchange.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "gateway/request_id.h"
+#include "telemetry/log.h"
+
+namespace holdfast::gateway {
+
+namespace {
+
+constexpr std::string_view timeout_header = "x-holdfast-timeout-ms";
+
+// The client may ask for a shorter time than the gateway allows, never for a longer one.
+base::Result<std::chrono::milliseconds> total_time(const http::Headers& headers,
+                                                   std::chrono::milliseconds limit) {
+    const auto asked = headers.find(timeout_header);
+    if (!asked) return limit;
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(asked->data(), asked->data() + asked->size(), value);
+    if (error != std::errc() || end != asked->data() + asked->size() || value < 1)
+        return base::fail_field(timeout_header, "The header {} must be a whole number of "
+                                "milliseconds above 0.", timeout_header);
+    return std::min(limit, std::chrono::milliseconds(std::min<std::int64_t>(value, limit.count())));
+}
+
+std::string retry_after(const base::Error& error) {
+    return error.code == base::Code::overloaded ? "1" : "5";
+}
+
+}  // namespace
+
+Exchange::Exchange(Lane& lane, const dialect::Dialect& dialect, http::Request request,
+                   http::Responder& responder)
+    : lane_(lane),
+      dialect_(dialect),
+      http_(std::move(request)),
+      responder_(responder),
+      arrived_(lane.clock.now()) {}
+
+Exchange::~Exchange() {
+    if (entry_) lane_.journal.close(*entry_);
+}
+
+http::Task<void> Exchange::run() {
+    identify();
+    base::Result<> outcome = parse();
+    if (outcome) outcome = admit();
+    if (outcome) outcome = co_await relay();
+    if (!outcome) co_await refuse(outcome.error());
+    settle(outcome);
+}
+
+void Exchange::identify() { request_id_ = request_id(http_.headers, lane_.entropy); }
+
+base::Result<> Exchange::parse() {
+    HF_TRY_ASSIGN(const auto total, total_time(http_.headers, lane_.options.timeouts.total));
+    deadline_ = base::Deadline(arrived_ + total);
+    HF_TRY(check_content_type(http_.headers));
+    HF_TRY_ASSIGN(request_, dialect_.parse(http_.body));
+    // Where the client leaves chance to us, it must be the same chance on every attempt.
+    if (!request_.sampling.seed) request_.sampling.seed = lane_.entropy.next() >> 1;
+    return {};
+}
+
+// A request is let in when the journal can hold it: from here on it survives its instance.
+base::Result<> Exchange::admit() {
+    lane_.metrics.of(request_.model).incoming.add();
+    lane_.budget.deposit();
+    auto entry =
+        lane_.journal.open(request_id_, *request_.sampling.seed, dialect_.path, http_.body);
+    if (!entry)
+        return std::unexpected(base::Error{base::Code::overloaded,
+                                           "The gateway is at its limit of requests in flight.",
+                                           base::Origin::self, base::Retry::later, "",
+                                           "overloaded"});
+    entry_ = *entry;
+    http_.body = {};
+    return {};
+}
+
+http::Task<base::Result<>> Exchange::relay() {
+    dialect::AnswerHead head{
+        fmt::format("{}{}", dialect_.id_prefix, base::random_hex(lane_.entropy, 12)),
+        lane_.clock.unix_seconds(), request_.model};
+    telemetry::Gauge& running = lane_.metrics.of(request_.model).running;
+    running.add(1);
+    relay_.emplace(lane_, request_, dialect_, std::move(head), responder_, request_id_, *entry_,
+                   arrived_, deadline_);
+    auto outcome = co_await relay_->run();
+    running.add(-1);
+    co_return outcome;
+}
+
+http::Task<void> Exchange::refuse(const base::Error& error) {
+    if (error.code == base::Code::cancelled || responder_.client_gone()) {
+        status_ = 499;  // nginx's code for a client that closed its connection; for the log only
+        co_return;
+    }
+    base::Error shown = error;
+    shown.what += fmt::format(" (request id {})", request_id_);
+    if (relay_ && relay_->record().head_sent) {
+        (void)co_await relay_->end_with(shown);
+        co_return;
+    }
+    dialect::ErrorAnswer answer = dialect_.render_error(shown);
+    status_ = answer.status;
+    http::Response response{answer.status, {}, std::move(answer.body)};
+    response.headers.add("Content-Type", "application/json");
+    response.headers.add("x-request-id", request_id_);
+    if (answer.status == 429 || answer.status == 503)
+        response.headers.add("Retry-After", retry_after(error));
+    (void)co_await responder_.send(std::move(response));
+}
+
+void Exchange::settle(const base::Result<>& outcome) {
+    static const RelayRecord nothing;
+    const RelayRecord& record = relay_ ? relay_->record() : nothing;
+    const base::Duration took = lane_.clock.now() - arrived_;
+    const std::string_view finish = outcome ? std::string_view(record.finish)
+                                            : base::name(outcome.error().code);
+    // Only names of models that exist become labels.
+    const std::string_view model = record.attempts > 0 ? std::string_view(request_.model) : "";
+    lane_.metrics.request(dialect_.name, model, status_, finish);
+    if (record.attempts > 0) {
+        ModelMetrics& metrics = lane_.metrics.of(request_.model);
+        const auto seconds = [](base::Duration time) {
+            return std::chrono::duration<double>(time).count();
+        };
+        metrics.duration.observe(seconds(took));
+        metrics.queued.observe(seconds(record.queued));
+        if (record.usage) {
+            metrics.prompt_tokens.add(record.usage->prompt_tokens);
+            metrics.generation_tokens.add(record.usage->completion_tokens);
+            metrics.reasoning_tokens.add(record.usage->reasoning_tokens);
+        }
+    }
+    telemetry::log_access({.request_id = request_id_,
+                           .method = http_.method,
+                           .path = http_.path,
+                           .status = status_,
+                           .instance = record.last_instance,
+                           .attempts = record.attempts,
+                           .guarantee = record.attempts ? name(record.guarantee) : "",
+                           .finish = finish,
+                           .prompt_tokens = record.usage ? record.usage->prompt_tokens : 0,
+                           .completion_tokens = record.usage ? record.usage->completion_tokens : 0,
+                           .first_token = record.first_token,
+                           .duration = took});
+}
+
+}  // namespace holdfast::gateway

@@ -1,0 +1,49 @@
+// One client request, from its arrival to the last byte of its answer.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "chat/request.h"
+#include "dialect/dialect.h"
+#include "gateway/lane.h"
+#include "gateway/relay.h"
+#include "http/message.h"
+#include "http/server.h"
+
+namespace holdfast::gateway {
+
+// Lives as long as its handler's call; loop thread only.
+class Exchange {
+public:
+    Exchange(Lane& lane, const dialect::Dialect& dialect, http::Request request,
+             http::Responder& responder);
+    ~Exchange();
+    Exchange(const Exchange&) = delete;
+    Exchange& operator=(const Exchange&) = delete;
+
+    // The life of a request; ARCHITECTURE.md tells the same story.
+    http::Task<void> run();
+
+private:
+    void identify();
+    base::Result<> parse();
+    base::Result<> admit();
+    http::Task<base::Result<>> relay();
+    http::Task<void> refuse(const base::Error& error);
+    void settle(const base::Result<>& outcome);
+
+    Lane& lane_;
+    const dialect::Dialect& dialect_;
+    http::Request http_;
+    http::Responder& responder_;
+    base::Instant arrived_;
+    base::Deadline deadline_;
+    std::string request_id_;
+    chat::Request request_;
+    std::optional<Journal::EntryId> entry_;
+    std::optional<Relay> relay_;
+    int status_ = 200;
+};
+
+}  // namespace holdfast::gateway

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fleet/fleet.h"
+#include "gateway/retry_budget.h"
+#include "http/server.h"
+
+namespace holdfast::gateway {
+
+struct Timeouts {
+    std::chrono::milliseconds connect{1'000};
+    std::chrono::milliseconds place{60'000};         // waiting for a ready instance
+    std::chrono::milliseconds first_token{120'000};  // request sent to first event
+    std::chrono::milliseconds token_gap{60'000};     // between bytes of a running answer
+    std::chrono::milliseconds total{600'000};        // from the request's arrival
+};
+
+struct Options {
+    std::string listen = "127.0.0.1:8080";  // unused when a listening socket is inherited
+    std::uint32_t loops = 0;                // 0: one per core
+    std::string policy = "least_outstanding";
+    Timeouts timeouts;
+    RetryBudget::Limits retry;
+    // Attempts in a row that delivered nothing new; then the exchange ends with an error.
+    std::uint32_t fruitless_attempts_max = 5;
+    std::uint32_t exchanges_max = 4096;       // in flight on one loop
+    std::size_t journal_bytes = 32U << 20;    // per loop
+    std::chrono::milliseconds drain{30'000};
+    std::chrono::milliseconds ping_every{10'000};
+    http::ServerLimits http;
+    std::vector<fleet::Target> targets;
+    fleet::HealthOptions health;
+};
+
+}  // namespace holdfast::gateway
