@@ -5,7 +5,7 @@
 #include <charconv>
 
 #include "gateway/request_id.h"
-#include "telemetry/log.h"
+#include "telemetry/access.h"
 
 namespace holdfast::gateway {
 
@@ -67,7 +67,9 @@ base::Result<> Exchange::parse() {
 
 // A request is let in when the journal can hold it: from here on it survives its instance.
 base::Result<> Exchange::admit() {
-    lane_.metrics.of(request_.model).incoming.add();
+    // Only names of models that exist become labels.
+    metrics_ = &lane_.metrics.of(lane_.fleet.knows(request_.model) ? request_.model : "unknown");
+    metrics_->incoming.add();
     lane_.budget.deposit();
     auto entry =
         lane_.journal.open(request_id_, *request_.sampling.seed, dialect_.path, http_.body);
@@ -85,12 +87,11 @@ http::Task<base::Result<>> Exchange::relay() {
     dialect::AnswerHead head{
         fmt::format("{}{}", dialect_.id_prefix, base::random_hex(lane_.entropy, 12)),
         lane_.clock.unix_seconds(), request_.model};
-    telemetry::Gauge& running = lane_.metrics.of(request_.model).running;
-    running.add(1);
+    metrics_->running.add(1);
     relay_.emplace(lane_, request_, dialect_, std::move(head), responder_, request_id_, *entry_,
-                   arrived_, deadline_);
+                   arrived_, deadline_, *metrics_);
     auto outcome = co_await relay_->run();
-    running.add(-1);
+    metrics_->running.add(-1);
     co_return outcome;
 }
 
@@ -119,36 +120,51 @@ void Exchange::settle(const base::Result<>& outcome) {
     static const RelayRecord nothing;
     const RelayRecord& record = relay_ ? relay_->record() : nothing;
     const base::Duration took = lane_.clock.now() - arrived_;
-    const std::string_view finish = outcome ? std::string_view(record.finish)
-                                            : base::name(outcome.error().code);
-    // Only names of models that exist become labels.
-    const std::string_view model = record.attempts > 0 ? std::string_view(request_.model) : "";
-    lane_.metrics.request(dialect_.name, model, status_, finish);
-    if (record.attempts > 0) {
-        ModelMetrics& metrics = lane_.metrics.of(request_.model);
-        const auto seconds = [](base::Duration time) {
-            return std::chrono::duration<double>(time).count();
-        };
-        metrics.duration.observe(seconds(took));
-        metrics.queued.observe(seconds(record.queued));
-        if (record.usage) {
-            metrics.prompt_tokens.add(record.usage->prompt_tokens);
-            metrics.generation_tokens.add(record.usage->completion_tokens);
-            metrics.reasoning_tokens.add(record.usage->reasoning_tokens);
-        }
+    const std::string_view finish =
+        outcome ? std::string_view(record.finish) : base::name(outcome.error().code);
+    lane_.metrics.request(dialect_.name, metrics_ ? metrics_->model : "", status_, finish);
+    if (metrics_ && record.attempts > 0) {
+        metrics_->duration.observe(std::chrono::duration<double>(took).count());
+        metrics_->queued.observe(std::chrono::duration<double>(record.queued).count());
     }
-    telemetry::log_access({.request_id = request_id_,
-                           .method = http_.method,
-                           .path = http_.path,
-                           .status = status_,
-                           .instance = record.last_instance,
-                           .attempts = record.attempts,
-                           .guarantee = record.attempts ? name(record.guarantee) : "",
-                           .finish = finish,
-                           .prompt_tokens = record.usage ? record.usage->prompt_tokens : 0,
-                           .completion_tokens = record.usage ? record.usage->completion_tokens : 0,
-                           .first_token = record.first_token,
-                           .duration = took});
+    if (metrics_ && record.usage) {
+        metrics_->prompt_tokens.add(record.usage->prompt_tokens);
+        metrics_->generation_tokens.add(record.usage->completion_tokens);
+        metrics_->reasoning_tokens.add(record.usage->reasoning_tokens);
+    }
+    log(outcome, record, took);
+}
+
+void Exchange::log(const base::Result<>& outcome, const RelayRecord& record,
+                   base::Duration took) const {
+    const auto milliseconds = [](base::Duration time) {
+        return std::chrono::duration_cast<std::chrono::milliseconds>(time);
+    };
+    telemetry::AccessRecord line{.request_id = request_id_,
+                                 .peer = http_.peer,
+                                 .method = http_.method,
+                                 .path = http_.path,
+                                 .model = metrics_ ? std::string_view(metrics_->model) : "",
+                                 .status = status_,
+                                 .finish = record.finish,
+                                 .instance = record.last_instance,
+                                 .attempts = record.attempts,
+                                 .client_gone = responder_.client_gone(),
+                                 .total_ms = milliseconds(took)};
+    if (!outcome)
+        line.error = outcome.error().tag.empty() ? base::name(outcome.error().code)
+                                                 : std::string_view(outcome.error().tag);
+    if (record.attempts > 0) {
+        line.guarantee = name(record.guarantee);
+        line.queue_ms = milliseconds(record.queued);
+        line.first_token_ms = milliseconds(record.first_token);
+    }
+    if (record.usage) {
+        line.prompt_tokens = record.usage->prompt_tokens;
+        line.completion_tokens = record.usage->completion_tokens;
+        line.reasoning_tokens = record.usage->reasoning_tokens;
+    }
+    telemetry::log_access(line);
 }
 
 }  // namespace holdfast::gateway

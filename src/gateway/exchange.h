@@ -32,6 +32,7 @@ private:
     http::Task<base::Result<>> relay();
     http::Task<void> refuse(const base::Error& error);
     void settle(const base::Result<>& outcome);
+    void log(const base::Result<>& outcome, const RelayRecord& record, base::Duration took) const;
 
     Lane& lane_;
     const dialect::Dialect& dialect_;
@@ -43,6 +44,7 @@ private:
     chat::Request request_;
     std::optional<Journal::EntryId> entry_;
     std::optional<Relay> relay_;
+    ModelMetrics* metrics_ = nullptr;
     int status_ = 200;
 };
 

@@ -54,6 +54,12 @@ void FleetView::report(const Placed& placed, fleet::Outcome outcome) {
     fleet_.report(instance.id, instance.life, outcome);
 }
 
+bool FleetView::knows(std::string_view model) const {
+    return std::ranges::any_of(snapshot_->instances, [&](const fleet::Instance& instance) {
+        return instance.model == model;
+    });
+}
+
 bool FleetView::suspected(const fleet::Instance& instance) const {
     const auto found = suspects_.find(instance.id);
     return found != suspects_.end() && found->second.life == instance.life &&

@@ -82,6 +82,8 @@ public:
         std::list<Entry>::iterator place_;
     };
 
+    // An instance has said that it serves this model.
+    bool knows(std::string_view model) const;
     const fleet::Snapshot& snapshot() const { return *snapshot_; }
     std::size_t waiting() const { return waiting_.size(); }
 

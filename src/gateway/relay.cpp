@@ -29,7 +29,8 @@ fleet::Outcome judge(const base::Error& error) {
 
 Relay::Relay(Lane& lane, const chat::Request& request, const dialect::Dialect& dialect,
              dialect::AnswerHead head, http::Responder& responder, std::string_view request_id,
-             Journal::EntryId entry, base::Instant arrived, base::Deadline deadline)
+             Journal::EntryId entry, base::Instant arrived, base::Deadline deadline,
+             ModelMetrics& metrics)
     : lane_(lane),
       request_(request),
       dialect_(dialect),
@@ -43,7 +44,7 @@ Relay::Relay(Lane& lane, const chat::Request& request, const dialect::Dialect& d
       last_write_(arrived),
       deadline_(deadline),
       choices_(request.choices),
-      metrics_(lane.metrics.of(request.model)) {}
+      metrics_(metrics) {}
 
 http::Task<base::Result<>> Relay::run() {
     const base::Deadline patience =

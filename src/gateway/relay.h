@@ -32,7 +32,8 @@ public:
     // `request` has a seed. `entry` is open in the lane's journal for as long as the relay lives.
     Relay(Lane& lane, const chat::Request& request, const dialect::Dialect& dialect,
           dialect::AnswerHead head, http::Responder& responder, std::string_view request_id,
-          Journal::EntryId entry, base::Instant arrived, base::Deadline deadline);
+          Journal::EntryId entry, base::Instant arrived, base::Deadline deadline,
+          ModelMetrics& metrics);
 
     // Until the answer is complete at the client. After an error the caller still has to tell the
     // client: with a status of its own before `record().head_sent`, after it with `end_with`.

@@ -1,0 +1,38 @@
+# Holdfast's commands. Thin: the work is in CMake and scripts/. Every target does its own set-up.
+.PHONY: serve build test check bench kill-test clean help
+
+help:
+	@echo "make serve      set up, build, and run gateway, two instances and console on 127.0.0.1:8080"
+	@echo "make build      set up and build; leaves build/holdfast"
+	@echo "make test       set up, build, and run all tests"
+	@echo "make check      formatting, static analysis, arrows between rooms, coroutine rule"
+	@echo "make bench      benchmarks: engine, relay beside nginx"
+	@echo "make kill-test  200 kills under load; every answer compared byte for byte"
+	@echo "make clean      remove what the build made"
+
+serve: build
+	@exec build/holdfast serve $(ARGS)
+
+build:
+	@scripts/setup build
+	@scripts/build holdfast
+
+test:
+	@scripts/setup build test
+	@scripts/test
+
+check:
+	@scripts/setup build check
+	@scripts/check
+
+bench:
+	@scripts/setup build test bench
+	@scripts/bench
+
+kill-test:
+	@scripts/setup build test
+	@scripts/build holdfast
+	@.venv/bin/python tests/e2e/kill_test.py $(ARGS)
+
+clean:
+	rm -rf build build-* .venv
