@@ -15,7 +15,8 @@ class Clock {
 public:
     virtual ~Clock() = default;
     virtual Instant now() const = 0;
-    virtual std::int64_t unix_seconds() const = 0;  // for `created` fields and logs, never time-outs
+    virtual std::int64_t unix_seconds()
+        const = 0;  // for `created` fields and logs, never time-outs
 };
 
 class SystemClock final : public Clock {
@@ -32,7 +33,9 @@ public:
 class FakeClock final : public Clock {
 public:
     Instant now() const override { return now_; }
-    std::int64_t unix_seconds() const override { return now_.time_since_epoch() / std::chrono::seconds(1); }
+    std::int64_t unix_seconds() const override {
+        return now_.time_since_epoch() / std::chrono::seconds(1);
+    }
     void advance(Duration by) { now_ += by; }
 
 private:
@@ -46,12 +49,16 @@ public:
     Deadline() = default;  // never
     explicit Deadline(Instant at) : at_(at) {}
     static Deadline never() { return {}; }
-    static Deadline after(const Clock& clock, Duration wait) { return Deadline(clock.now() + wait); }
+    static Deadline after(const Clock& clock, Duration wait) {
+        return Deadline(clock.now() + wait);
+    }
 
     Instant at() const { return at_; }
     bool is_never() const { return at_ == Instant::max(); }
     bool passed(Instant now) const { return now >= at_; }
-    Duration left(Instant now) const { return is_never() ? Duration::max() : std::max(Duration::zero(), at_ - now); }
+    Duration left(Instant now) const {
+        return is_never() ? Duration::max() : std::max(Duration::zero(), at_ - now);
+    }
     Deadline sooner(Deadline other) const { return Deadline(std::min(at_, other.at_)); }
 
 private:

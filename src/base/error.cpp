@@ -4,14 +4,22 @@ namespace holdfast::base {
 
 std::string_view name(Code code) {
     switch (code) {
-        case Code::invalid: return "invalid";
-        case Code::not_found: return "not_found";
-        case Code::overloaded: return "overloaded";
-        case Code::deadline: return "deadline";
-        case Code::cancelled: return "cancelled";
-        case Code::unavailable: return "unavailable";
-        case Code::corrupt: return "corrupt";
-        case Code::internal: return "internal";
+        case Code::invalid:
+            return "invalid";
+        case Code::not_found:
+            return "not_found";
+        case Code::overloaded:
+            return "overloaded";
+        case Code::deadline:
+            return "deadline";
+        case Code::cancelled:
+            return "cancelled";
+        case Code::unavailable:
+            return "unavailable";
+        case Code::corrupt:
+            return "corrupt";
+        case Code::internal:
+            return "internal";
     }
     std::unreachable();
 }

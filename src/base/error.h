@@ -29,11 +29,11 @@ enum class Retry { no, elsewhere, later };
 
 struct Error {
     Code code = Code::internal;
-    std::string what;            // one sentence for people: names the field or file and the reason
+    std::string what;  // one sentence for people: names the field or file and the reason
     Origin origin = Origin::self;
     Retry retry = Retry::no;
-    std::string field;           // the offending input field, empty if there is none
-    std::string tag;             // a stable word for programs, such as "context_length_exceeded"
+    std::string field;  // the offending input field, empty if there is none
+    std::string tag;    // a stable word for programs, such as "context_length_exceeded"
 };
 
 std::string_view name(Code code);
@@ -63,25 +63,25 @@ template <class... Args>
 // declares or assigns the value. In coroutines use HF_CO_TRY and HF_CO_TRY_ASSIGN.
 #define HF_CONCAT_(a, b) a##b
 #define HF_CONCAT(a, b) HF_CONCAT_(a, b)
-#define HF_TRY(expression)                                                          \
-    do {                                                                            \
-        if (auto hf_result = (expression); !hf_result)                              \
-            return std::unexpected(std::move(hf_result).error());                   \
+#define HF_TRY(expression)                                        \
+    do {                                                          \
+        if (auto hf_result = (expression); !hf_result)            \
+            return std::unexpected(std::move(hf_result).error()); \
     } while (false)
-#define HF_TRY_ASSIGN_(result, target, expression)                                  \
-    auto result = (expression);                                                     \
-    if (!result) return std::unexpected(std::move(result).error());                 \
+#define HF_TRY_ASSIGN_(result, target, expression)                  \
+    auto result = (expression);                                     \
+    if (!result) return std::unexpected(std::move(result).error()); \
     target = *std::move(result)
 #define HF_TRY_ASSIGN(target, expression) \
     HF_TRY_ASSIGN_(HF_CONCAT(hf_result_, __LINE__), target, expression)
-#define HF_CO_TRY(expression)                                                       \
-    do {                                                                            \
-        auto hf_result = (expression);                                              \
-        if (!hf_result) co_return std::unexpected(std::move(hf_result).error());    \
+#define HF_CO_TRY(expression)                                                    \
+    do {                                                                         \
+        auto hf_result = (expression);                                           \
+        if (!hf_result) co_return std::unexpected(std::move(hf_result).error()); \
     } while (false)
-#define HF_CO_TRY_ASSIGN_(result, target, expression)                               \
-    auto result = (expression);                                                     \
-    if (!result) co_return std::unexpected(std::move(result).error());              \
+#define HF_CO_TRY_ASSIGN_(result, target, expression)                  \
+    auto result = (expression);                                        \
+    if (!result) co_return std::unexpected(std::move(result).error()); \
     target = *std::move(result)
 #define HF_CO_TRY_ASSIGN(target, expression) \
     HF_CO_TRY_ASSIGN_(HF_CONCAT(hf_result_, __LINE__), target, expression)

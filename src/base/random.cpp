@@ -23,10 +23,10 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
 }
 
 float uniform(std::uint64_t seed, std::uint32_t choice, std::uint64_t position) {
-    const auto bits = philox({static_cast<std::uint32_t>(position),
-                              static_cast<std::uint32_t>(position >> 32), choice, 0},
-                             {static_cast<std::uint32_t>(seed),
-                              static_cast<std::uint32_t>(seed >> 32)});
+    const auto bits =
+        philox({static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32),
+                choice, 0},
+               {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
     return static_cast<float>(bits[0] >> 8) * 0x1.0p-24F;
 }
 

@@ -17,18 +17,23 @@ enum class FinishReason { stop, length, tool_calls, content_filter };
 // As OpenAI's API spells it.
 constexpr std::string_view name(FinishReason reason) {
     switch (reason) {
-        case FinishReason::stop: return "stop";
-        case FinishReason::length: return "length";
-        case FinishReason::tool_calls: return "tool_calls";
-        case FinishReason::content_filter: return "content_filter";
+        case FinishReason::stop:
+            return "stop";
+        case FinishReason::length:
+            return "length";
+        case FinishReason::tool_calls:
+            return "tool_calls";
+        case FinishReason::content_filter:
+            return "content_filter";
     }
     return "stop";
 }
 
 struct Usage {
     std::uint32_t prompt_tokens = 0;
-    std::uint32_t completion_tokens = 0;  // all generated ids, thinking and end-of-sequence included
-    std::uint32_t reasoning_tokens = 0;   // of these, up to and including `</think>`
+    std::uint32_t completion_tokens =
+        0;                               // all generated ids, thinking and end-of-sequence included
+    std::uint32_t reasoning_tokens = 0;  // of these, up to and including `</think>`
     // Of the prompt, read from the prefix cache. Depends on the instance's history, so it is
     // reported as 0 wherever an answer must be repeatable; metrics have the real figure.
     std::uint32_t cached_tokens = 0;
@@ -48,12 +53,12 @@ struct TokenScore {
 
 struct Event {
     std::uint32_t choice = 0;
-    std::vector<TokenId> ids;          // generated since the last event of this choice
-    std::string reasoning;             // whole characters only
-    std::string content;               // whole characters only
-    std::vector<TokenScore> scores;    // one per id, when log probabilities were asked for
+    std::vector<TokenId> ids;            // generated since the last event of this choice
+    std::string reasoning;               // whole characters only
+    std::string content;                 // whole characters only
+    std::vector<TokenScore> scores;      // one per id, when log probabilities were asked for
     std::optional<FinishReason> finish;  // last event of this choice
-    std::optional<Usage> usage;          // on the last event of the last choice: the request's total
+    std::optional<Usage> usage;  // on the last event of the last choice: the request's total
 };
 
 }  // namespace holdfast::chat

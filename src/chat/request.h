@@ -58,14 +58,14 @@ struct Request {
     Prompt prompt;
     Sampling sampling;
     Stopping stopping;
-    std::uint32_t choices = 1;                // OpenAI's `n`
-    std::optional<std::uint32_t> logprobs;    // absent: none; else number of alternatives, 0..20
-    bool echo = false;                        // completions: the prompt's text comes first
+    std::uint32_t choices = 1;              // OpenAI's `n`
+    std::optional<std::uint32_t> logprobs;  // absent: none; else number of alternatives, 0..20
+    bool echo = false;                      // completions: the prompt's text comes first
     bool stream = false;
-    bool include_usage = false;               // a usage chunk at the end of a stream
+    bool include_usage = false;  // a usage chunk at the end of a stream
     ReasoningForm reasoning_form = ReasoningForm::reasoning_content;
-    bool want_ids = false;                    // extension: events carry token ids
-    std::optional<Resume> resume;             // extension: go on after these
+    bool want_ids = false;         // extension: events carry token ids
+    std::optional<Resume> resume;  // extension: go on after these
     std::string user;
 };
 

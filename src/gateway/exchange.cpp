@@ -21,8 +21,10 @@ base::Result<std::chrono::milliseconds> total_time(const http::Headers& headers,
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(asked->data(), asked->data() + asked->size(), value);
     if (error != std::errc() || end != asked->data() + asked->size() || value < 1)
-        return base::fail_field(timeout_header, "The header {} must be a whole number of "
-                                "milliseconds above 0.", timeout_header);
+        return base::fail_field(timeout_header,
+                                "The header {} must be a whole number of "
+                                "milliseconds above 0.",
+                                timeout_header);
     return std::min(limit, std::chrono::milliseconds(std::min<std::int64_t>(value, limit.count())));
 }
 
@@ -74,10 +76,9 @@ base::Result<> Exchange::admit() {
     auto entry =
         lane_.journal.open(request_id_, *request_.sampling.seed, dialect_.path, http_.body);
     if (!entry)
-        return std::unexpected(base::Error{base::Code::overloaded,
-                                           "The gateway is at its limit of requests in flight.",
-                                           base::Origin::self, base::Retry::later, "",
-                                           "overloaded"});
+        return std::unexpected(base::Error{
+            base::Code::overloaded, "The gateway is at its limit of requests in flight.",
+            base::Origin::self, base::Retry::later, "", "overloaded"});
     entry_ = *entry;
     http_.body = {};
     return {};

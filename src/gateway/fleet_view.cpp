@@ -11,8 +11,8 @@ constexpr auto suspicion = std::chrono::milliseconds(500);
 
 bool alive(const fleet::Snapshot& snapshot, const std::string& id, std::uint64_t life) {
     return std::ranges::any_of(snapshot.instances, [&](const fleet::Instance& instance) {
-        return instance.id == id && instance.life == life &&
-               instance.state != fleet::State::down && instance.state != fleet::State::ejected;
+        return instance.id == id && instance.life == life && instance.state != fleet::State::down &&
+               instance.state != fleet::State::ejected;
     });
 }
 
@@ -85,18 +85,16 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
         behind.push_back(&instance);
     }
     if (!known)
-        return std::unexpected(base::Error{base::Code::not_found,
-                                           fmt::format("The model `{}` does not exist.", need.model),
-                                           base::Origin::client, base::Retry::no, "model",
-                                           "model_not_found"});
+        return std::unexpected(base::Error{
+            base::Code::not_found, fmt::format("The model `{}` does not exist.", need.model),
+            base::Origin::client, base::Retry::no, "model", "model_not_found"});
     const balance::Ask ask{.random = entropy_.next()};
     const auto choice = policy_.choose(seats, ask);
     if (choice) return Placed(snapshot_, *behind[*choice]);
     if (all_busy)
-        return std::unexpected(base::Error{base::Code::overloaded,
-                                           "Every instance of this model is at its limit.",
-                                           base::Origin::instance, base::Retry::later, "",
-                                           "overloaded"});
+        return std::unexpected(
+            base::Error{base::Code::overloaded, "Every instance of this model is at its limit.",
+                        base::Origin::instance, base::Retry::later, "", "overloaded"});
     return std::nullopt;
 }
 

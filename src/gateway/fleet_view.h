@@ -43,8 +43,8 @@ private:
 
 struct Need {
     std::string_view model;
-    std::string_view fingerprint;            // empty: any
-    std::span<const std::string> busy;       // ids that refused this exchange for lack of room
+    std::string_view fingerprint;       // empty: any
+    std::span<const std::string> busy;  // ids that refused this exchange for lack of room
 };
 
 class FleetView {
@@ -106,9 +106,10 @@ private:
     std::shared_ptr<const fleet::Snapshot> snapshot_;
     std::list<Watch::Entry> watched_;
     std::map<std::string, Suspect> suspects_;
-    using Timer = boost::asio::basic_waitable_timer<
-        std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
-        http::Executor>;
+    using Timer =
+        boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                          boost::asio::wait_traits<std::chrono::steady_clock>,
+                                          http::Executor>;
     std::list<Timer> waiting_;
 };
 

@@ -52,11 +52,12 @@ public:
           view_(loop_, clock, entropy_, fleet, policy),
           budget_(clock, options.retry),
           lane_{options, clock, entropy_, metrics, client_, view_, journal_, budget_},
-          server_(loop_, clock, listener, options.http,
-                  [this, &front](http::Request request, http::Responder& responder) {
-                      return route(lane_, front, std::move(request), responder);
-                  },
-                  protocol_error) {}
+          server_(
+              loop_, clock, listener, options.http,
+              [this, &front](http::Request request, http::Responder& responder) {
+                  return route(lane_, front, std::move(request), responder);
+              },
+              protocol_error) {}
 
     void start() {
         server_.start();
@@ -110,11 +111,12 @@ public:
           policy_(std::move(*balance::make_policy(options_.policy))),
           fleet_(fleet::make_fleet(fleet_loop_, clock_, options_.targets, roster_fd,
                                    options_.health, registry)) {
-        const std::uint32_t count =
-            options_.loops != 0 ? options_.loops : std::max(1U, std::thread::hardware_concurrency());
+        const std::uint32_t count = options_.loops != 0
+                                        ? options_.loops
+                                        : std::max(1U, std::thread::hardware_concurrency());
         for (std::uint32_t i = 0; i < count; ++i)
-            loops_.push_back(std::make_unique<LoopThread>(options_, clock_, listener_.get(), *fleet_,
-                                                          *policy_, metrics_, front_));
+            loops_.push_back(std::make_unique<LoopThread>(options_, clock_, listener_.get(),
+                                                          *fleet_, *policy_, metrics_, front_));
     }
 
     ~Impl() {

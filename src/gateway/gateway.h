@@ -17,8 +17,7 @@ namespace holdfast::gateway {
 class Gateway {
 public:
     // `listener` is a listening TCP socket; `roster_fd` the keeper's channel or -1.
-    Gateway(Options options, base::UniqueFd listener, int roster_fd,
-            telemetry::Registry& registry);
+    Gateway(Options options, base::UniqueFd listener, int roster_fd, telemetry::Registry& registry);
     ~Gateway();
     Gateway(const Gateway&) = delete;
     Gateway& operator=(const Gateway&) = delete;

@@ -136,7 +136,8 @@ base::Result<> Journal::append(EntryId id, std::uint32_t choice,
             slot.record_last = index;
         }
         const std::uint32_t record = choice << 24 | static_cast<std::uint32_t>(token);
-        std::memcpy(page(slot.record_last).payload + offset * sizeof record, &record, sizeof record);
+        std::memcpy(page(slot.record_last).payload + offset * sizeof record, &record,
+                    sizeof record);
         ++count;
     }
     std::atomic_ref(slot.record_count).store(count, std::memory_order_release);

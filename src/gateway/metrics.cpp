@@ -14,9 +14,12 @@ constexpr std::size_t models_max = 200;
 
 std::string_view name(Guarantee guarantee) {
     switch (guarantee) {
-        case Guarantee::exact: return "exact";
-        case Guarantee::same_model: return "same-model";
-        case Guarantee::restart: return "restart";
+        case Guarantee::exact:
+            return "exact";
+        case Guarantee::same_model:
+            return "same-model";
+        case Guarantee::restart:
+            return "restart";
     }
     std::unreachable();
 }
@@ -37,18 +40,17 @@ ModelMetrics::ModelMetrics(telemetry::Registry& registry, std::string_view name)
       first_token(registry.histogram("holdfast_time_to_first_token_seconds",
                                      "From the request's arrival to its first token.",
                                      telemetry::first_token_bounds(), {{"model", model}})),
-      first_answer_token(registry.histogram(
-          "holdfast_time_to_first_answer_token_seconds",
-          "From the request's arrival to the first token after the thinking.",
-          telemetry::first_token_bounds(), {{"model", model}})),
+      first_answer_token(
+          registry.histogram("holdfast_time_to_first_answer_token_seconds",
+                             "From the request's arrival to the first token after the thinking.",
+                             telemetry::first_token_bounds(), {{"model", model}})),
       token_gap(registry.histogram("holdfast_inter_token_latency_seconds",
                                    "Time between events of one answer, failovers included.",
                                    telemetry::token_gap_bounds(), {{"model", model}})),
       duration(registry.histogram("holdfast_request_duration_seconds",
                                   "From the request's arrival to the end of its answer.",
                                   telemetry::request_bounds(), {{"model", model}})),
-      queued(registry.histogram("holdfast_queue_seconds",
-                                "Waiting for an instance that is ready.",
+      queued(registry.histogram("holdfast_queue_seconds", "Waiting for an instance that is ready.",
                                 telemetry::first_token_bounds(), {{"model", model}})),
       running(registry.gauge("holdfast_requests_running", "Requests being answered.",
                              {{"model", model}})) {}
@@ -74,7 +76,8 @@ void Metrics::request(std::string_view endpoint, std::string_view model, int sta
 
 void Metrics::retry(std::string_view reason) {
     registry_
-        .counter("holdfast_retries_total", "Attempts after the first, by what ended the one before.",
+        .counter("holdfast_retries_total",
+                 "Attempts after the first, by what ended the one before.",
                  {{"reason", std::string(reason)}})
         .add();
 }

@@ -27,8 +27,8 @@ struct Options {
     RetryBudget::Limits retry;
     // Attempts in a row that delivered nothing new; then the exchange ends with an error.
     std::uint32_t fruitless_attempts_max = 5;
-    std::uint32_t exchanges_max = 4096;       // in flight on one loop
-    std::size_t journal_bytes = 32U << 20;    // per loop
+    std::uint32_t exchanges_max = 4096;     // in flight on one loop
+    std::size_t journal_bytes = 32U << 20;  // per loop
     std::chrono::milliseconds drain{30'000};
     std::chrono::milliseconds ping_every{10'000};
     http::ServerLimits http;

@@ -12,16 +12,23 @@ namespace holdfast::gateway {
 namespace {
 
 base::Error lost(std::string what) {
-    return {base::Code::unavailable, std::move(what), base::Origin::instance,
-            base::Retry::elsewhere, "", "instance_lost"};
+    return {base::Code::unavailable,
+            std::move(what),
+            base::Origin::instance,
+            base::Retry::elsewhere,
+            "",
+            "instance_lost"};
 }
 
 // How a failure to talk to an instance counts for its health.
 fleet::Outcome judge(const base::Error& error) {
     switch (error.code) {
-        case base::Code::overloaded: return fleet::Outcome::busy;
-        case base::Code::unavailable: return fleet::Outcome::lost;
-        default: return fleet::Outcome::sick;
+        case base::Code::overloaded:
+            return fleet::Outcome::busy;
+        case base::Code::unavailable:
+            return fleet::Outcome::lost;
+        default:
+            return fleet::Outcome::sick;
     }
 }
 
@@ -144,8 +151,8 @@ http::Task<std::expected<std::unique_ptr<http::Exchange>, Relay::Loss>> Relay::c
     auto body = co_await upstream->read_all(deadlines.response_head);
     base::Error error =
         body ? dialect::read_upstream_error(upstream->status(), *body) : std::move(body).error();
-    const fleet::Outcome outcome = judge(error) == fleet::Outcome::lost
-                                       ? fleet::Outcome::sick : judge(error);
+    const fleet::Outcome outcome =
+        judge(error) == fleet::Outcome::lost ? fleet::Outcome::sick : judge(error);
     co_return std::unexpected(Loss{std::move(error), outcome});
 }
 
@@ -191,7 +198,8 @@ std::expected<bool, Relay::Loss> Relay::take(std::string_view data,
     auto read = reader.read(data);
     if (!read) {
         const fleet::Outcome outcome = read.error().origin == base::Origin::instance
-                                           ? fleet::Outcome::sick : fleet::Outcome::ok;
+                                           ? fleet::Outcome::sick
+                                           : fleet::Outcome::ok;
         return std::unexpected(Loss{std::move(read).error(), outcome});
     }
     if (read->event)
@@ -279,15 +287,14 @@ http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) con
     if (!request.want_ids && request.stopping.max_tokens)
         *request.stopping.max_tokens -=
             std::min(external_events_, *request.stopping.max_tokens - 1);
-    dialect::UpstreamCall call = dialect::encode_upstream(request, instance.kind,
-                                                          instance.upstream_model,
-                                                          choices_.front().delivered);
+    dialect::UpstreamCall call = dialect::encode_upstream(
+        request, instance.kind, instance.upstream_model, choices_.front().delivered);
     http::ClientRequest upstream{"POST", std::move(call.path), {}, std::move(call.body)};
     upstream.headers.add("Content-Type", "application/json");
     upstream.headers.add("x-request-id", request_id_);
     upstream.headers.add("x-holdfast-attempt", fmt::format("{}", record_.attempts));
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        deadline_.left(lane_.clock.now()));
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline_.left(lane_.clock.now()));
     upstream.headers.add("x-holdfast-deadline-ms", fmt::format("{}", left.count()));
     if (!fingerprint_.empty()) upstream.headers.add("x-holdfast-fingerprint", fingerprint_);
     return upstream;
@@ -298,7 +305,8 @@ http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) con
 http::Task<base::Result<>> Relay::flush() {
     const base::Instant now = lane_.clock.now();
     const bool streamed = request_.stream;
-    if (streamed && out_.empty() && now - last_write_ >= lane_.options.ping_every) out_ = ": ping\n\n";
+    if (streamed && out_.empty() && now - last_write_ >= lane_.options.ping_every)
+        out_ = ": ping\n\n";
     if (!streamed || out_.empty()) co_return base::Result<>{};
     if (!record_.head_sent) {
         http::Headers headers;
@@ -349,8 +357,12 @@ bool Relay::anything_delivered() const {
 base::Error Relay::interrupted(const base::Error& cause) const {
     if (cause.origin == base::Origin::client || cause.code == base::Code::cancelled) return cause;
     if (deadline_.passed(lane_.clock.now()) && anything_delivered())
-        return {base::Code::deadline, "The answer was not complete before the request's deadline.",
-                base::Origin::self, base::Retry::no, "", "deadline_exceeded"};
+        return {base::Code::deadline,
+                "The answer was not complete before the request's deadline.",
+                base::Origin::self,
+                base::Retry::no,
+                "",
+                "deadline_exceeded"};
     return cause;
 }
 

@@ -58,7 +58,7 @@ private:
 
     http::Task<AttemptEnd> attempt(const Placed& placed);
     http::Task<std::expected<std::unique_ptr<http::Exchange>, Loss>> call(const Placed& placed,
-                                                                         http::Abort& abort);
+                                                                          http::Abort& abort);
     http::Task<AttemptEnd> read_events(http::Exchange& upstream, const http::Abort& abort);
     // True at the proper end of the answer.
     std::expected<bool, Loss> take(std::string_view data, dialect::UpstreamReader& reader);
@@ -88,11 +88,11 @@ private:
     base::Deadline deadline_;
     std::vector<Choice> choices_;
     std::vector<std::string> busy_;
-    std::string fingerprint_;         // of the first attempt: what a resume must match
+    std::string fingerprint_;            // of the first attempt: what a resume must match
     std::uint32_t external_events_ = 0;  // delivered by external servers: about one token each
     std::uint32_t external_before_ = 0;  // of these, by attempts before the running one
-    std::uint32_t fruitless_ = 0;     // attempts in a row that delivered nothing
-    std::string out_;                 // encoded, not yet written
+    std::uint32_t fruitless_ = 0;        // attempts in a row that delivered nothing
+    std::string out_;                    // encoded, not yet written
     RelayRecord record_;
     ModelMetrics& metrics_;
 };

@@ -15,9 +15,8 @@ bool is_id_character(char c) {
 }
 
 bool equal_without_case(std::string_view a, std::string_view b) {
-    return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) {
-        return std::tolower(x) == std::tolower(y);
-    });
+    return std::ranges::equal(
+        a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 std::string_view media_type(std::string_view value) {
@@ -27,8 +26,8 @@ std::string_view media_type(std::string_view value) {
 }
 
 base::Error unsupported(std::string what) {
-    return {base::Code::invalid, std::move(what), base::Origin::client,
-            base::Retry::no,     "",              "unsupported_media_type"};
+    return {base::Code::invalid,     std::move(what), base::Origin::client, base::Retry::no, "",
+            "unsupported_media_type"};
 }
 
 }  // namespace

@@ -58,19 +58,27 @@ std::optional<http::Response> view(const Lane& lane, const Front& front, std::st
     if (path == "/v1/models") return models(lane, "");
     if (path.starts_with(model_prefix)) return models(lane, path.substr(model_prefix.size()));
     if (path == "/admin/v1/status")
-        return json(200, admin::render_status(lane.fleet.snapshot(),
-                                              lane.clock.now() - front.started));
+        return json(200,
+                    admin::render_status(lane.fleet.snapshot(), lane.clock.now() - front.started));
     return std::nullopt;
 }
 
 base::Error wrong_method(std::string_view allowed) {
-    return {base::Code::invalid, fmt::format("This path takes {} only.", allowed),
-            base::Origin::client, base::Retry::no, "", "method_not_allowed"};
+    return {base::Code::invalid,
+            fmt::format("This path takes {} only.", allowed),
+            base::Origin::client,
+            base::Retry::no,
+            "",
+            "method_not_allowed"};
 }
 
 base::Error no_such_path(std::string_view path) {
-    return {base::Code::not_found, fmt::format("There is nothing at {}.", path),
-            base::Origin::client, base::Retry::no, "", "not_found"};
+    return {base::Code::not_found,
+            fmt::format("There is nothing at {}.", path),
+            base::Origin::client,
+            base::Retry::no,
+            "",
+            "not_found"};
 }
 
 }  // namespace
