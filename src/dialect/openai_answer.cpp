@@ -7,20 +7,6 @@
 
 namespace holdfast::dialect::openai {
 
-std::string_view name(chat::FinishReason reason) {
-    switch (reason) {
-        case chat::FinishReason::stop:
-            return "stop";
-        case chat::FinishReason::length:
-            return "length";
-        case chat::FinishReason::tool_calls:
-            return "tool_calls";
-        case chat::FinishReason::content_filter:
-            return "content_filter";
-    }
-    std::unreachable();
-}
-
 std::string answer_prefix(const AnswerHead& head, std::string_view object) {
     std::string out = R"({"id":)";
     append_json_string(out, head.id);

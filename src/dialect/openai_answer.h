@@ -14,8 +14,6 @@
 
 namespace holdfast::dialect::openai {
 
-std::string_view name(chat::FinishReason reason);
-
 // `{"id":…,"object":…,"created":…,"model":…,"choices":[`: constant throughout an answer, so it is
 // written once and copied into every chunk.
 std::string answer_prefix(const AnswerHead& head, std::string_view object);
