@@ -40,7 +40,13 @@ struct Instance {
     int pid = 0;                  // 0 for external servers
     std::uint32_t restarts = 0;
     std::uint32_t reported_load = 0;
+    double weight = 1.0;          // share of the work relative to the others
+    bool pushed_back = false;     // said "busy" a moment ago: take another one if there is one
+    bool breaker_open = false;
+    std::string_view ejected_for; // a stable word for metrics, empty unless ejected
     std::shared_ptr<Load> load;
+
+    friend bool operator==(const Instance&, const Instance&) = default;
 };
 
 struct Snapshot {
@@ -65,7 +71,11 @@ struct Target {                   // an instance known from configuration
 
 struct HealthOptions {
     std::chrono::milliseconds probe_every{250};
+    // InstanceKind::openai is asked for its list of models, which may be metered: less often.
+    std::chrono::milliseconds probe_openai_every{2000};
     std::chrono::milliseconds probe_silence_max{1500};   // no answer to any probe: hung
+    // The same for external servers, whose event loops are known to stand still under load.
+    std::chrono::milliseconds probe_external_silence_max{5000};
     std::chrono::milliseconds progress_silence_max{1500};  // work but no progress: hung
     std::uint32_t sick_max = 3;                // consecutive sick outcomes open the breaker
     std::chrono::milliseconds breaker_ms{2000};  // first open time; doubles up to 30 s
@@ -74,16 +84,22 @@ struct HealthOptions {
 class Fleet {
 public:
     virtual ~Fleet() = default;
-    virtual std::shared_ptr<const Snapshot> snapshot() const = 0;  // any thread, lock-free enough
+    // Any thread; a short lock, never held for work.
+    virtual std::shared_ptr<const Snapshot> snapshot() const = 0;
     // Any thread. Reports about an earlier life are ignored.
     virtual void report(const std::string& id, std::uint64_t life, Outcome outcome) = 0;
-    // Resumes every waiting task of any loop when a new snapshot is published: see gateway.
+    // Any thread. `on_change` is called on the fleet's loop with every new snapshot, after
+    // snapshot() gives it; it must not block and stays registered for the fleet's life. Subscribe
+    // first and read snapshot() then, and nothing is missed.
     virtual void subscribe(std::function<void(std::shared_ptr<const Snapshot>)> on_change) = 0;
 };
 
-// Runs on `loop` until that stops. `roster_fd`: the keeper's channel (docs/protocol.md), or -1.
+// Runs on `loop` until that stops or the Fleet is destroyed. The loop outlives the Fleet; clock,
+// metrics and what the subscribers refer to outlive the loop's last turn. `roster_fd`: the keeper's channel (docs/protocol.md), owned
+// from here on, or -1. `on_keeper_gone` is called on the loop when that channel ends.
 std::unique_ptr<Fleet> make_fleet(http::Loop& loop, const base::Clock& clock,
                                   std::vector<Target> targets, int roster_fd,
-                                  HealthOptions options, telemetry::Registry& metrics);
+                                  HealthOptions options, telemetry::Registry& metrics,
+                                  std::function<void()> on_keeper_gone = {});
 
 }  // namespace holdfast::fleet
