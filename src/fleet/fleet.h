@@ -34,7 +34,6 @@ struct Instance {
     std::string fingerprint;      // empty for external servers
     std::uint32_t context = 0;    // most tokens of prompt and answer; 0 if unknown
     State state = State::starting;
-    double weight = 1.0;
     std::string reason;           // why it is not ready, for people
     std::uint64_t life = 0;       // changes with every new process behind this id: fences reports
     int pid = 0;                  // 0 for external servers

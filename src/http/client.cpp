@@ -15,6 +15,14 @@ namespace {
 
 using Endpoints = std::vector<asio::ip::tcp::endpoint>;
 
+// From here on `abort` closes this connection.
+void arm(Abort* abort, const std::shared_ptr<ClientConnection>& connection) {
+    if (abort == nullptr) return;
+    abort->arm([weak = std::weak_ptr(connection)] {
+        if (const auto open = weak.lock()) open->close();
+    });
+}
+
 std::unexpected<base::Error> of_instance(base::Error error) {
     if (error.code == base::Code::unavailable || error.code == base::Code::deadline) {
         error.origin = base::Origin::instance;
@@ -87,7 +95,7 @@ public:
           pool_(std::make_shared<ConnectionPool>(loop, clock, limits)) {}
 
     Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
-                                                       ClientDeadlines deadlines);
+                                                       ClientDeadlines deadlines, Abort* abort);
     void forget(const Url& url) { pool_->forget(address_of(url)); }
     void stop() {
         pool_->stop();
@@ -101,7 +109,8 @@ private:
         return fmt::format("{}|{}", url.host, url.port);
     }
     Task<base::Result<std::shared_ptr<ClientConnection>>> connect(const Url& url,
-                                                                  base::Deadline deadline);
+                                                                  base::Deadline deadline,
+                                                                  Abort* abort);
     Task<base::Result<Endpoints>> resolve(const Url& url, base::Deadline deadline);
     Task<base::Result<Endpoints>> resolve_name(const Url& url, base::Deadline deadline);
     // `stale` becomes true if the peer had closed the connection before it said anything.
@@ -154,11 +163,12 @@ Task<base::Result<Endpoints>> Client::Impl::resolve_name(const Url& url, base::D
 }
 
 Task<base::Result<std::shared_ptr<ClientConnection>>> Client::Impl::connect(
-    const Url& url, base::Deadline deadline) {
+    const Url& url, base::Deadline deadline, Abort* abort) {
     HF_CO_TRY_ASSIGN(const Endpoints endpoints, co_await resolve(url, deadline));
     base::Error last;
     for (const auto& endpoint : endpoints) {
         auto connection = pool_->make();
+        arm(abort, connection);
         const auto connected = co_await connection->connect(endpoint, deadline);
         if (connected) co_return connection;
         connection->close();
@@ -197,7 +207,8 @@ Task<Client::Impl::Attempt> Client::Impl::attempt(const std::string& address,
 }
 
 Task<base::Result<std::unique_ptr<Exchange>>> Client::Impl::send(Url url, ClientRequest request,
-                                                                 ClientDeadlines deadlines) {
+                                                                 ClientDeadlines deadlines,
+                                                                 Abort* abort) {
     if (!is_valid(request)) {
         co_return base::fail(base::Code::invalid, "the request holds characters HTTP forbids");
     }
@@ -206,12 +217,14 @@ Task<base::Result<std::unique_ptr<Exchange>>> Client::Impl::send(Url url, Client
     const std::string head = request_head(url, request);
     bool stale = false;
     if (auto idle = pool_->take(address)) {
+        arm(abort, idle);
         Attempt answer = co_await attempt(address, head, request, std::move(idle),
                                           deadlines.response_head, stale);
         if (answer) co_return answer;
-        if (!stale) co_return of_instance(std::move(answer).error());
+        const bool aborted = abort != nullptr && abort->triggered();
+        if (!stale || aborted) co_return of_instance(std::move(answer).error());
     }
-    auto fresh = co_await connect(url, deadlines.connect.sooner(deadlines.response_head));
+    auto fresh = co_await connect(url, deadlines.connect.sooner(deadlines.response_head), abort);
     if (!fresh) co_return of_instance(std::move(fresh).error());
     Attempt answer =
         co_await attempt(address, head, request, *std::move(fresh), deadlines.response_head, stale);
@@ -224,8 +237,9 @@ Client::Client(Loop& loop, const base::Clock& clock, ClientLimits limits)
 Client::~Client() { impl_->stop(); }
 
 Task<base::Result<std::unique_ptr<Exchange>>> Client::send(Url url, ClientRequest request,
-                                                           ClientDeadlines deadlines) {
-    return impl_->send(std::move(url), std::move(request), deadlines);
+                                                           ClientDeadlines deadlines,
+                                                           Abort* abort) {
+    return impl_->send(std::move(url), std::move(request), deadlines, abort);
 }
 
 void Client::forget(const Url& url) { impl_->forget(url); }

@@ -57,8 +57,8 @@ struct ClientDeadlines {
     base::Deadline response_head;  // until the head has arrived
 };
 
-// Ends, from outside, whatever wait a request is in: connect, head or body. That wait gives
-// Code::cancelled. Loop thread only; must outlive the request and its Exchange.
+// Ends, from outside, whatever wait a request is in (connect, head or body) by closing its
+// connection; the request fails with whatever error that makes. Loop thread only.
 class Abort {
 public:
     void trigger() {
@@ -66,9 +66,10 @@ public:
         if (close_) close_();
     }
     bool triggered() const { return triggered_; }
+    // The client's business: how to close the connection in use.
+    void arm(std::function<void()> close) { close_ = std::move(close); }
 
 private:
-    friend class Client;
     std::function<void()> close_;
     bool triggered_ = false;
 };
@@ -82,6 +83,7 @@ public:
 
     // Sends the request and reads the response's head. A kept-alive connection that turns out to
     // be closed before any response byte is replaced by a fresh one once, silently.
+    // `abort`, if given, must outlive the request and its Exchange.
     // Errors: unavailable (connect, reset, garbage; Origin::instance), deadline, cancelled.
     Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
                                                        ClientDeadlines deadlines,
