@@ -88,8 +88,9 @@ public:
     // Any thread. Reports about an earlier life are ignored.
     virtual void report(const std::string& id, std::uint64_t life, Outcome outcome) = 0;
     // Any thread. `on_change` is called on the fleet's loop with every new snapshot, after
-    // snapshot() gives it; it must not block and stays registered for the fleet's life. Subscribe
-    // first and read snapshot() then, and nothing is missed.
+    // snapshot() gives it; it must not block and stays registered for the Fleet's life. Subscribe
+    // first and read snapshot() then, and nothing is missed. When the Fleet is destroyed on its
+    // loop, no call comes any more; from another thread one may still be under way.
     virtual void subscribe(std::function<void(std::shared_ptr<const Snapshot>)> on_change) = 0;
 };
 

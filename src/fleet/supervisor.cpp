@@ -62,6 +62,11 @@ public:
         subscribers_.push_back(std::move(on_change));
     }
 
+    void forget_subscribers() {
+        const std::scoped_lock lock(mutex_);
+        subscribers_.clear();
+    }
+
 private:
     struct Watched {
         Watched(Member one, http::Loop& loop, bool is_kept)
@@ -315,6 +320,7 @@ public:
     SupervisedFleet(http::Loop& loop, std::shared_ptr<Supervisor> supervisor)
         : loop_(loop), supervisor_(std::move(supervisor)) {}
     ~SupervisedFleet() override {
+        supervisor_->forget_subscribers();
         asio::post(loop_, [supervisor = supervisor_] { supervisor->stop(); });
     }
     SupervisedFleet(const SupervisedFleet&) = delete;
