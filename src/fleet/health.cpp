@@ -19,6 +19,17 @@ std::string in_seconds(base::Duration duration) {
 
 }  // namespace
 
+std::string_view name(State state) {
+    switch (state) {
+        case State::starting: return "starting";
+        case State::ready: return "ready";
+        case State::draining: return "draining";
+        case State::ejected: return "ejected";
+        case State::down: return "down";
+    }
+    std::unreachable();
+}
+
 Health::Health(const HealthOptions& options, base::Duration silence_max)
     : options_(options), silence_max_(silence_max), open_for_(options.breaker_ms) {}
 
@@ -126,12 +137,17 @@ Verdict Health::fault_verdict() const {
     // Whoever has not spoken yet and is known to be starting is not ill but loading.
     if (!answer_ && process_ == ProcessState::starting) return {State::starting, fault_why_};
     switch (fault_) {
-        case Fault::silent: return {State::ejected, fault_why_, "no_answer"};
-        case Fault::stagnant: return {State::ejected, fault_why_, "no_progress"};
-        case Fault::garbage: return {State::ejected, fault_why_, "bad_answer"};
+        case Fault::silent:
+            return {State::ejected, fault_why_, "no_answer"};
+        case Fault::stagnant:
+            return {State::ejected, fault_why_, "no_progress"};
+        case Fault::garbage:
+            return {State::ejected, fault_why_, "bad_answer"};
         case Fault::unreachable:
-        case Fault::lost: return {State::down, fault_why_};
-        case Fault::none: break;
+        case Fault::lost:
+            return {State::down, fault_why_};
+        case Fault::none:
+            break;
     }
     std::unreachable();
 }

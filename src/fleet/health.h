@@ -16,8 +16,8 @@ namespace holdfast::fleet {
 struct Answer {
     bool ready = false;
     bool draining = false;
-    std::string reasons;         // why not ready, for people
-    std::uint64_t work = 0;      // running + waiting requests
+    std::string reasons;     // why not ready, for people
+    std::uint64_t work = 0;  // running + waiting requests
     // Grows with every bit of work done; absent for servers that do not tell.
     std::optional<std::uint64_t> progress;
 };
@@ -33,7 +33,7 @@ enum class ProcessState { unknown, starting, running, draining, down };
 
 struct Verdict {
     State state = State::starting;
-    std::string reason;                // empty when ready
+    std::string reason;                 // empty when ready
     std::string_view ejected_for = {};  // a stable word for metrics when ejected
     friend bool operator==(const Verdict&, const Verdict&) = default;
 };

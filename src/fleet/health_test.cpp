@@ -67,7 +67,8 @@ TEST(Health, EjectsTheSilentAndWantsTwoGoodProbesAfterwards) {
     world.answers_ready();
     world.after(1500ms);
     world.fails(ProbeFailure::silent);
-    EXPECT_EQ(world.health.verdict(), (Verdict{State::ejected, "no answer for 1.5 s", "no_answer"}));
+    EXPECT_EQ(world.health.verdict(),
+              (Verdict{State::ejected, "no answer for 1.5 s", "no_answer"}));
     world.answers_ready();
     EXPECT_EQ(world.state(), State::ejected);
     world.answers_ready();

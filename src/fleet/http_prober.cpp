@@ -19,9 +19,12 @@ std::unexpected<ProbeError> garbage(std::string why) {
 
 ProbeError probe_error(const base::Error& error) {
     switch (error.code) {
-        case base::Code::deadline: return {ProbeFailure::silent, error.what};
-        case base::Code::unavailable: return {ProbeFailure::unreachable, error.what};
-        default: return {ProbeFailure::garbage, error.what};
+        case base::Code::deadline:
+            return {ProbeFailure::silent, error.what};
+        case base::Code::unavailable:
+            return {ProbeFailure::unreachable, error.what};
+        default:
+            return {ProbeFailure::garbage, error.what};
     }
 }
 
@@ -39,10 +42,13 @@ public:
 
     http::Task<ProbeResult> probe(ProbeAsk ask) override {
         switch (ask.kind) {
-            case dialect::InstanceKind::holdfast: return probe_worker(std::move(ask));
+            case dialect::InstanceKind::holdfast:
+                return probe_worker(std::move(ask));
             case dialect::InstanceKind::vllm:
-            case dialect::InstanceKind::llama_server: return probe_server(std::move(ask));
-            case dialect::InstanceKind::openai: return probe_models(std::move(ask));
+            case dialect::InstanceKind::llama_server:
+                return probe_server(std::move(ask));
+            case dialect::InstanceKind::openai:
+                return probe_models(std::move(ask));
         }
         std::unreachable();
     }
@@ -104,11 +110,13 @@ private:
             case 501:
                 probed.models.emplace();  // alive, but does not list its models
                 break;
-            case 429: break;  // alive, and no time for questions
+            case 429:
+                break;  // alive, and no time for questions
             case 503:
                 probed.answer.reasons = "loading";
                 co_return probed;
-            default: co_return garbage(fmt::format("/v1/models answered {}", fetched->status));
+            default:
+                co_return garbage(fmt::format("/v1/models answered {}", fetched->status));
         }
         probed.answer.ready = true;
         co_return probed;

@@ -90,8 +90,7 @@ base::Duration Member::probe_every() const {
     return metered ? options_.probe_openai_every : options_.probe_every;
 }
 
-void Member::probed(std::uint64_t life, base::Instant sent, base::Instant now,
-                    ProbeResult result) {
+void Member::probed(std::uint64_t life, base::Instant sent, base::Instant now, ProbeResult result) {
     if (life != life_) return;
     if (result) {
         answered(sent, now, *std::move(result));

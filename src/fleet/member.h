@@ -59,14 +59,14 @@ private:
     Target target_;
     HealthOptions options_;
     LifeNumbers& lives_;
-    bool kept_ = false;         // by a keeper, which counts restarts
+    bool kept_ = false;  // by a keeper, which counts restarts
     bool has_address_ = true;
     Health health_;
 
     std::uint64_t life_ = 0;
     std::shared_ptr<Load> load_;
-    int pid_ = 0;               // 0 while there is no process
-    int last_pid_ = 0;          // of the last process
+    int pid_ = 0;       // 0 while there is no process
+    int last_pid_ = 0;  // of the last process
     std::uint32_t restarts_ = 0;
     ProcessState process_ = ProcessState::unknown;
 
@@ -74,7 +74,7 @@ private:
     std::string instance_life_, fingerprint_;
     bool models_known_ = false;
     std::uint32_t reported_load_ = 0;
-    bool unreached_ = false;    // answered once, could not be reached since
+    bool unreached_ = false;  // answered once, could not be reached since
 
     // Outlive the life: a restarting instance still stands for its model.
     std::string model_, upstream_model_;

@@ -42,7 +42,7 @@ using ProbeResult = std::expected<Probed, ProbeError>;
 struct ProbeAsk {
     http::Url url;
     dialect::InstanceKind kind = dialect::InstanceKind::holdfast;
-    bool want_models = false;  // external kinds: ask for the list too
+    bool want_models = false;      // external kinds: ask for the list too
     base::Duration silence_max{};  // the longest wait for each answer
 };
 

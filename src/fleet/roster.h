@@ -13,10 +13,10 @@ namespace holdfast::fleet {
 
 struct RosterEntry {
     std::string id;
-    int pid = 0;              // 0: no process
+    int pid = 0;  // 0: no process
     std::uint32_t restarts = 0;
     ProcessState state = ProcessState::starting;
-    std::string listen;       // "127.0.0.1:43211"; empty: not known yet
+    std::string listen;  // "127.0.0.1:43211"; empty: not known yet
 };
 
 inline constexpr std::size_t roster_bytes_max = 64 * 1024;

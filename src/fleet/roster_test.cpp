@@ -29,9 +29,7 @@ TEST(Roster, SkipsFieldsItDoesNotKnowAndTakesAnyOrder) {
     EXPECT_EQ(entries->at(0).state, ProcessState::draining);
 }
 
-TEST(Roster, MayBeEmpty) {
-    EXPECT_TRUE(parse_roster("\n").value().empty());
-}
+TEST(Roster, MayBeEmpty) { EXPECT_TRUE(parse_roster("\n").value().empty()); }
 
 TEST(Roster, RefusesWhatIsMalformed) {
     for (const char* packet :

@@ -8,8 +8,8 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <map>
@@ -28,9 +28,9 @@ namespace {
 
 namespace asio = http::asio;
 using http::as_result;
-using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
-                                         asio::wait_traits<std::chrono::steady_clock>,
-                                         http::Executor>;
+using Timer =
+    asio::basic_waitable_timer<std::chrono::steady_clock,
+                               asio::wait_traits<std::chrono::steady_clock>, http::Executor>;
 using Descriptor = asio::posix::basic_stream_descriptor<http::Executor>;
 
 constexpr base::Duration tick = std::chrono::milliseconds(50);
@@ -60,6 +60,11 @@ public:
     void subscribe(std::function<void(std::shared_ptr<const Snapshot>)> on_change) {
         const std::scoped_lock lock(mutex_);
         subscribers_.push_back(std::move(on_change));
+    }
+
+    void forget_subscribers() {
+        const std::scoped_lock lock(mutex_);
+        subscribers_.clear();
     }
 
 private:
@@ -196,8 +201,8 @@ http::Task<void> Supervisor::follow_roster(Self self) {
 // False when the keeper has closed the channel.
 bool Supervisor::read_roster() {
     std::string packet(roster_bytes_max, '\0');
-    const ssize_t size = ::recv(roster_->native_handle(), packet.data(), packet.size(),
-                                MSG_DONTWAIT | MSG_TRUNC);
+    const ssize_t size =
+        ::recv(roster_->native_handle(), packet.data(), packet.size(), MSG_DONTWAIT | MSG_TRUNC);
     if (size < 0) return errno == EAGAIN || errno == EINTR;
     if (size == 0) return false;
     if (static_cast<std::size_t>(size) > packet.size()) {
@@ -315,6 +320,7 @@ public:
     SupervisedFleet(http::Loop& loop, std::shared_ptr<Supervisor> supervisor)
         : loop_(loop), supervisor_(std::move(supervisor)) {}
     ~SupervisedFleet() override {
+        supervisor_->forget_subscribers();
         asio::post(loop_, [supervisor = supervisor_] { supervisor->stop(); });
     }
     SupervisedFleet(const SupervisedFleet&) = delete;
@@ -335,36 +341,12 @@ private:
 
 }  // namespace
 
-std::string_view name(State state) {
-    switch (state) {
-        case State::starting: return "starting";
-        case State::ready: return "ready";
-        case State::draining: return "draining";
-        case State::ejected: return "ejected";
-        case State::down: return "down";
-    }
-    std::unreachable();
-}
-
 std::unique_ptr<Fleet> make_fleet(FleetWorld world, std::vector<Target> targets,
                                   HealthOptions options) {
     http::Loop& loop = world.loop;
     auto supervisor = std::make_shared<Supervisor>(std::move(world), options);
     supervisor->start(std::move(targets));
     return std::make_unique<SupervisedFleet>(loop, std::move(supervisor));
-}
-
-std::unique_ptr<Fleet> make_fleet(http::Loop& loop, const base::Clock& clock,
-                                  std::vector<Target> targets, int roster_fd,
-                                  HealthOptions options, telemetry::Registry& metrics,
-                                  std::function<void()> on_keeper_gone) {
-    FleetWorld world{loop,
-                     clock,
-                     metrics,
-                     make_http_prober(loop, clock),
-                     base::UniqueFd(roster_fd),
-                     std::move(on_keeper_gone)};
-    return make_fleet(std::move(world), std::move(targets), options);
 }
 
 }  // namespace holdfast::fleet
