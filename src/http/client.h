@@ -28,7 +28,7 @@ struct ClientLimits {
     std::chrono::milliseconds idle_ms_max{30'000};
     std::size_t head_bytes_max = 64 * 1024;
     std::size_t body_bytes_max = 64 * 1024 * 1024;  // for read_all
-    std::size_t piece_bytes = 16 * 1024;             // read_some's buffer
+    std::size_t piece_bytes = 16 * 1024;            // read_some's buffer
 };
 
 // A response whose body is read piece by piece. Destroying it before the end closes the
@@ -47,7 +47,7 @@ public:
 struct ClientRequest {
     std::string method = "GET";
     std::string path;
-    Headers headers;   // Host, Content-Length and Connection are the client's business
+    Headers headers;  // Host, Content-Length and Connection are the client's business
     std::string body;
 };
 

@@ -34,13 +34,13 @@ struct Request {
     std::string path;    // decoded path without query, starts with '/'
     std::string query;   // raw text after '?', empty if none
     Headers headers;
-    std::string body;    // whole, already limited by the server's settings
-    std::string peer;    // the client's address without port
+    std::string body;  // whole, already limited by the server's settings
+    std::string peer;  // the client's address without port
 };
 
 struct Response {
     int status = 200;
-    Headers headers;   // Content-Length, Connection and Date are the server's business
+    Headers headers;  // Content-Length, Connection and Date are the server's business
     std::string body;
 };
 

@@ -18,13 +18,13 @@
 namespace holdfast::http {
 
 struct ServerLimits {
-    std::size_t header_bytes_max = 16 * 1024;  // whole head; above: 431
-    std::size_t header_fields_max = 100;       // above: 431
-    std::size_t body_bytes_max = 8 * 1024 * 1024;  // above: 413
-    std::size_t connections_max = 20'000;      // above: accept pauses
-    std::chrono::milliseconds head_ms_max{10'000};  // first byte to end of head; above: 408
-    std::chrono::milliseconds body_ms_max{60'000};  // above: 408
-    std::chrono::milliseconds idle_ms_max{75'000};  // keep-alive connection without a request
+    std::size_t header_bytes_max = 16 * 1024;        // whole head; above: 431
+    std::size_t header_fields_max = 100;             // above: 431
+    std::size_t body_bytes_max = 8 * 1024 * 1024;    // above: 413
+    std::size_t connections_max = 20'000;            // above: accept pauses
+    std::chrono::milliseconds head_ms_max{10'000};   // first byte to end of head; above: 408
+    std::chrono::milliseconds body_ms_max{60'000};   // above: 408
+    std::chrono::milliseconds idle_ms_max{75'000};   // keep-alive connection without a request
     std::chrono::milliseconds write_ms_max{60'000};  // client takes no byte for that long: dropped
 };
 
@@ -63,8 +63,8 @@ using ErrorBody = std::function<Response(int status, std::string_view reason)>;
 class Server {
 public:
     // `listener` is a listening TCP socket; it is duplicated, so several servers may share it.
-    Server(Loop& loop, const base::Clock& clock, int listener, ServerLimits limits,
-           Handler handler, ErrorBody error_body);
+    Server(Loop& loop, const base::Clock& clock, int listener, ServerLimits limits, Handler handler,
+           ErrorBody error_body);
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;

@@ -23,14 +23,24 @@ public:
 
     void feed(std::string_view bytes);
     // The next whole event, or nothing until more bytes come. Views hold until the next call of
-    // either function. Code::corrupt when an event grows past the limit.
+    // `next`. Code::corrupt when an event grows past the limit.
     base::Result<std::optional<Event>> next();
 
 private:
+    std::optional<std::string_view> next_line();
+    void take_field(std::string_view line);
+    bool skip_byte_order_mark();
+    std::unexpected<base::Error> too_large() const;
+
     std::size_t event_bytes_max_;
     std::string buffer_;
-    std::size_t consumed_ = 0;
+    std::size_t consumed_ = 0;  // bytes of buffer_ whose lines have been read
+    std::size_t scanned_ = 0;   // bytes after consumed_ that hold no line end
     std::string data_, type_;
+    bool has_data_ = false;   // an empty data line counts
+    bool delivered_ = false;  // data_ and type_ are the caller's until the next call
+    bool after_carriage_return_ = false;
+    bool at_start_ = true;
 };
 
 }  // namespace holdfast::http
