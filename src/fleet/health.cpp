@@ -21,11 +21,16 @@ std::string in_seconds(base::Duration duration) {
 
 std::string_view name(State state) {
     switch (state) {
-        case State::starting: return "starting";
-        case State::ready: return "ready";
-        case State::draining: return "draining";
-        case State::ejected: return "ejected";
-        case State::down: return "down";
+        case State::starting:
+            return "starting";
+        case State::ready:
+            return "ready";
+        case State::draining:
+            return "draining";
+        case State::ejected:
+            return "ejected";
+        case State::down:
+            return "down";
     }
     std::unreachable();
 }
