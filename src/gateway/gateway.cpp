@@ -7,6 +7,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <cstdlib>
 #include <thread>
 
 #include "balance/policy.h"
@@ -110,7 +111,11 @@ public:
           front_{registry, false, clock_.now()},
           policy_(std::move(*balance::make_policy(options_.policy))),
           fleet_(fleet::make_fleet(fleet_loop_, clock_, options_.targets, roster_fd,
-                                   options_.health, registry)) {
+                                   options_.health, registry, [] {
+                                       // Without its keeper nobody would replace it.
+                                       spdlog::critical("the keeper is gone");
+                                       std::_Exit(1);
+                                   })) {
         const std::uint32_t count = options_.loops != 0
                                         ? options_.loops
                                         : std::max(1U, std::thread::hardware_concurrency());

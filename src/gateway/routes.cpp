@@ -1,9 +1,11 @@
 #include "gateway/routes.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
+#include "admin/models.h"
 #include "admin/status.h"
 #include "dialect/dialect.h"
 #include "gateway/exchange.h"
@@ -33,9 +35,12 @@ http::Response readiness(const Lane& lane, const Front& front) {
 }
 
 http::Response models(const Lane& lane, std::string_view id) {
+    const std::int64_t created = lane.clock.unix_seconds();
     if (id.empty())
-        return json(any_ready(lane) ? 200 : 503, admin::render_models(lane.fleet.snapshot()));
-    if (auto body = admin::render_model(lane.fleet.snapshot(), id)) return json(200, *body);
+        return json(any_ready(lane) ? 200 : 503,
+                    admin::render_models(lane.fleet.snapshot(), created));
+    if (auto body = admin::render_model(lane.fleet.snapshot(), id, created))
+        return json(200, *body);
     return error_response({base::Code::not_found, fmt::format("The model `{}` does not exist.", id),
                            base::Origin::client, base::Retry::no, "model", "model_not_found"});
 }
@@ -58,8 +63,9 @@ std::optional<http::Response> view(const Lane& lane, const Front& front, std::st
     if (path == "/v1/models") return models(lane, "");
     if (path.starts_with(model_prefix)) return models(lane, path.substr(model_prefix.size()));
     if (path == "/admin/v1/status")
-        return json(200,
-                    admin::render_status(lane.fleet.snapshot(), lane.clock.now() - front.started));
+        return json(200, admin::render_status(
+                             lane.fleet.snapshot(),
+                             {HOLDFAST_VERSION, lane.clock.now() - front.started, ::getpid()}));
     return std::nullopt;
 }
 
