@@ -1,6 +1,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/assert.h"
@@ -77,7 +78,7 @@ base::Result<Sampler::Draw> Sampler::sample(std::span<const float> row,
     HF_TRY(load(row));
     adjust(request, history, position);
     Draw result;
-    result.id = draw(request.sampling, choice, position);
+    HF_TRY_ASSIGN(result.id, draw(request.sampling, choice, position));
     if (request.logprobs) {
         HF_TRY(load(row));
         result.score = score(result.id, *request.logprobs);
@@ -91,7 +92,7 @@ base::Result<void> Sampler::load(std::span<const float> row) {
     for (const chat::TokenId id : missing_) logits_[static_cast<std::size_t>(id)] = masked;
     bool broken = false;
     for (const float logit : logits_) broken |= !(logit < std::numeric_limits<float>::infinity());
-    if (broken || logits_[argmax(logits_)] == masked)
+    if (broken)
         return base::fail(base::Code::internal, "the model computed logits that are not numbers");
     return {};
 }
@@ -118,11 +119,12 @@ bool Sampler::likelier(const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-chat::TokenId Sampler::draw(const chat::Sampling& sampling, std::uint32_t choice,
-                            std::uint32_t position) {
+base::Result<chat::TokenId> Sampler::draw(const chat::Sampling& sampling, std::uint32_t choice,
+                                          std::uint32_t position) {
     const std::size_t best = argmax(logits_);
-    if (sampling.temperature == 0.0F || logits_[best] == masked)
-        return static_cast<chat::TokenId>(best);
+    if (logits_[best] == masked)
+        return base::fail(base::Code::internal, "the model leaves no token to choose from");
+    if (sampling.temperature == 0.0F) return static_cast<chat::TokenId>(best);
     weigh(logits_[best], sampling.temperature);
     if (sampling.top_k > 0) keep_top_k(static_cast<std::size_t>(sampling.top_k));
     if (sampling.top_p < 1.0F) keep_top_p(sampling.top_p);
@@ -141,7 +143,11 @@ chat::TokenId Sampler::draw(const chat::Sampling& sampling, std::uint32_t choice
 
 void Sampler::weigh(float largest, float temperature) {
     candidates_.clear();
+    // Most logits of a large vocabulary lie far below: a cheap comparison, loose enough for its own
+    // rounding, spares them the exact one.
+    const float floor = largest - 32.5F * temperature - 1e-5F * std::abs(largest);
     for (std::size_t id = 0; id < logits_.size(); ++id) {
+        if (logits_[id] < floor) continue;
         const double exponent = (static_cast<double>(logits_[id]) - largest) / temperature;
         if (exponent >= -32.0)
             candidates_.push_back(

@@ -74,8 +74,8 @@ private:
 
     base::Result<void> load(std::span<const float> row);
     void adjust(const chat::Request& request, const History& history, std::uint32_t position);
-    chat::TokenId draw(const chat::Sampling& sampling, std::uint32_t choice,
-                       std::uint32_t position);
+    base::Result<chat::TokenId> draw(const chat::Sampling& sampling, std::uint32_t choice,
+                                     std::uint32_t position);
     void weigh(float largest, float temperature);
     void keep_top_k(std::size_t k);
     void keep_top_p(double share);
