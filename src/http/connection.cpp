@@ -1,14 +1,10 @@
 #include "http/connection.h"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/this_coro.hpp>
 #include <exception>
-
-#include "base/assert.h"
-#include "http/characters.h"
 
 namespace holdfast::http {
 namespace {
@@ -23,10 +19,6 @@ constexpr std::size_t linger_bytes_max = 64 * 1024 * 1024;
 constexpr std::chrono::seconds linger_max{5};
 // A connection that was accepted just before the drain may still bring its first request.
 constexpr std::chrono::seconds drain_grace{1};
-
-iovec part(std::string_view bytes) {
-    return {.iov_base = const_cast<char*>(bytes.data()), .iov_len = bytes.size()};
-}
 
 std::unexpected<base::Error> gone() {
     return base::fail(base::Code::cancelled, "the client has closed the connection");
@@ -126,7 +118,7 @@ Task<bool> Connection::read_request() {
             in_body = true;
             set_deadline(base::Deadline(now() + shared_->limits.body_ms_max));
             if (reader_.head().expects_continue) {
-                std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+                const std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
                 iovec parts[] = {part(go_on)};
                 if (!co_await Stream::write(parts)) co_return false;
             }

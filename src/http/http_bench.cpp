@@ -20,8 +20,7 @@ Task<void> hello(Request request, Responder& responder) {
     if (request.path == "/hello") {
         Response response;
         response.body = "hello";
-        const auto sent = co_await responder.send(std::move(response));
-        if (!sent) co_return;
+        co_await responder.send(std::move(response));
         co_return;
     }
     // About the size of one streamed chat event.
@@ -31,8 +30,7 @@ Task<void> hello(Request request, Responder& responder) {
         const auto written = co_await responder.write(event);
         if (!written) co_return;
     }
-    const auto finished = co_await responder.finish({});
-    if (!finished) co_return;
+    co_await responder.finish({});
 }
 
 Response empty_error(int status, std::string_view) {

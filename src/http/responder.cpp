@@ -7,10 +7,6 @@
 namespace holdfast::http {
 namespace {
 
-iovec part(std::string_view bytes) {
-    return {.iov_base = const_cast<char*>(bytes.data()), .iov_len = bytes.size()};
-}
-
 // "1a2f\r\n" in a buffer of the caller's.
 class ChunkSizeLine {
 public:

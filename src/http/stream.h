@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "base/error.h"
 #include "http/task.h"
@@ -14,6 +15,11 @@
 #include "http/watchdog.h"
 
 namespace holdfast::http {
+
+// `bytes` as one part of a gathered write.
+inline iovec part(std::string_view bytes) {
+    return {.iov_base = const_cast<char*>(bytes.data()), .iov_len = bytes.size()};
+}
 
 // Loop thread only. Must be owned by a shared_ptr: pending operations keep it alive.
 //
