@@ -270,7 +270,7 @@ TEST(Core, KeepsABlockFreeForEachRunningChoiceWhenItAdmitsAnother) {
     // Each begins with three blocks; the older one grows to six.
     World world({}, {.blocks = 6});
     const auto older = world.submit(long_request(40, 'a'));
-    const auto younger = world.submit(long_request(5, 'b'));
+    const auto younger = world.submit(long_request(20, 'b'));
     while (world.core.step()) {
     }
     older->read();
