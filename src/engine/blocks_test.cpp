@@ -88,6 +88,16 @@ TEST(BlockPool, FindsReleasedContentUntilTheBlockIsNeeded) {
     for (const BlockId block : {a, b, c}) pool.release(block);
 }
 
+TEST(BlockPool, TakesWhatNobodyCanFindFirst) {
+    BlockPool pool(2, true);
+    const auto ids = ids_from(0, 16);
+    remember(pool, ids);
+    pool.release(pool.allocate());  // released later than the published one
+    const BlockId block = pool.allocate();
+    EXPECT_EQ(found_blocks(pool, ids), 1U);
+    pool.release(block);
+}
+
 TEST(BlockPool, ForgetsTheLeastRecentlyUsedPrefixFirst) {
     BlockPool pool(2, true);
     const auto first = ids_from(0, 16), second = ids_from(50, 16), third = ids_from(90, 16);

@@ -237,28 +237,59 @@ TEST(Core, EndsARequestWhoseDeadlinePassesAndNeverStartsOneThatIsLate) {
 }
 
 TEST(Core, LogitsThatAreNotNumbersEndOneRequestAndNotTheEngine) {
-    World world;
     chat::Request request = long_request(30, 'n');
     request.choices = 2;
     const Answer healthy = World().answer(request);
-    std::uint64_t hash = FakeModel::chain(0, FakeTokenizer::bos);
-    for (int i = 0; i < 40; ++i) hash = FakeModel::chain(hash, 'n');
-    for (int i = 0; i < 7; ++i)
-        hash = FakeModel::chain(hash, healthy.choices[1].ids[static_cast<std::size_t>(i)]);
-    world.model.poisoned_prefix = hash;
+    // The second choice is a step behind: it waited for the prompt that they share.
+    const std::size_t expected[2][2] = {{7, 6}, {9, 7}};
+    for (const std::size_t broken : {0U, 1U}) {
+        World world;
+        std::uint64_t hash = FakeModel::chain(0, FakeTokenizer::bos);
+        for (int i = 0; i < 40; ++i) hash = FakeModel::chain(hash, 'n');
+        for (std::size_t i = 0; i < 7; ++i)
+            hash = FakeModel::chain(hash, healthy.choices[broken].ids[i]);
+        world.model.poisoned_prefix = hash;
 
-    const auto neighbour = world.submit(long_request(30, 'm'));
-    const auto poisoned = world.submit(request);
+        const auto neighbour = world.submit(long_request(30, 'm'));
+        const auto poisoned = world.submit(request);
+        while (world.core.step()) {
+        }
+        neighbour->read();
+        poisoned->read();
+        EXPECT_TRUE(neighbour->answer.complete());
+        ASSERT_TRUE(poisoned->answer.error);
+        EXPECT_EQ(poisoned->answer.error->code, base::Code::internal);
+        for (const std::size_t choice : {0U, 1U})
+            EXPECT_EQ(poisoned->answer.choices[choice].ids.size(), expected[broken][choice]);
+        EXPECT_EQ(world.core.stats().blocks_used, 0U);
+        EXPECT_TRUE(world.core.empty());
+    }
+}
+
+TEST(Core, KeepsABlockFreeForEachRunningChoiceWhenItAdmitsAnother) {
+    // Each begins with three blocks; the older one grows to six.
+    World world({}, {.blocks = 6});
+    const auto older = world.submit(long_request(40, 'a'));
+    const auto younger = world.submit(long_request(20, 'b'));
     while (world.core.step()) {
     }
-    neighbour->read();
-    poisoned->read();
-    EXPECT_TRUE(neighbour->answer.complete());
-    ASSERT_TRUE(poisoned->answer.error);
-    EXPECT_EQ(poisoned->answer.error->code, base::Code::internal);
-    EXPECT_EQ(poisoned->answer.choices[1].ids.size(), 7U);
-    EXPECT_EQ(world.core.stats().blocks_used, 0U);
-    EXPECT_TRUE(world.core.empty());
+    older->read();
+    younger->read();
+    EXPECT_TRUE(older->answer.complete() && younger->answer.complete());
+    EXPECT_EQ(world.core.stats().preemptions, 0U);
+}
+
+TEST(Core, ForgetsTheEndOfAPromptBeforeItsBeginning) {
+    World world({}, {.blocks = 20});
+    chat::Request request = long_request(1, 'a');
+    request.prompt = std::string(10 * block_tokens - 1, 'a');
+    world.answer(request);
+    chat::Request other = long_request(1, 'b');
+    other.prompt = std::string(15 * block_tokens - 1, 'b');
+    world.answer(other);  // ten blocks were never used, so five of the ten are lost
+    EXPECT_EQ(world.core.stats().cached_tokens, 0U);
+    world.answer(request);
+    EXPECT_EQ(world.core.stats().cached_tokens, 5U * block_tokens);
 }
 
 TEST(Core, WakesAReaderOncePerStep) {

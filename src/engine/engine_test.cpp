@@ -146,6 +146,15 @@ TEST(Engine, ADestroyedStreamFreesItsBlocksAndIsNotWokenAgain) {
     EXPECT_EQ(host.engine->stats().blocks_used, 0U);
 }
 
+TEST(Engine, AReaderThatLeavesWakesAnIdleEngine) {
+    Host host({.unread_events_max = 1});
+    const auto client = host.submit(endless_request());
+    while (host.engine->stats().paused == 0) std::this_thread::yield();
+    client->stream.reset();
+    while (host.engine->stats().cancelled == 0) std::this_thread::yield();
+    EXPECT_EQ(host.engine->stats().blocks_used, 0U);
+}
+
 TEST(Engine, ADeadlineEndsAChoiceThatOnlyWaitsForItsReader) {
     Host host({.unread_events_max = 2});
     const auto client = host.submit(endless_request(), base::Deadline::after(host.clock, 50ms));

@@ -68,6 +68,17 @@ TEST(Output, FinishesWithLengthAndShowsWhatItHeldBack) {
     EXPECT_EQ(show({.tokens_max = 2}, {'a', FakeTokenizer::half}).content, "a\xEF\xBF\xBD");
 }
 
+TEST(Output, ShowsEverythingHeldBackWhenAnEndIdComes) {
+    const OutputRules rules{.stop = {"xyz"}, .splits_reasoning = true, .starts_thinking = true};
+    EXPECT_EQ(show(rules, {'a', 'x', 'y', eos}).reasoning, "axy");
+    EXPECT_EQ(show(rules, {'a', '<', '/', 't', eos}).reasoning, "a</t");
+    EXPECT_EQ(show(rules, {'x', FakeTokenizer::half, eos}).reasoning, "x\xEF\xBF\xBD");
+    EXPECT_EQ(show(rules, {end_think, 'a', 'x', eos}).content, "ax");
+    EXPECT_EQ(show({.stop = {"xyz"}}, {'a', 'x', 'y', 'x', 'y', 'z'}).content, "axy")
+        << "and what comes before a stop string";
+    EXPECT_EQ(show(rules, {'<', '/', 't', 'x', 'y', 'z'}).reasoning, "</t");
+}
+
 TEST(Output, AnEndIdAtTheLastTokenIsAStopAndNotALength) {
     EXPECT_EQ(show({.tokens_max = 2}, {'a', eos}).finish, chat::FinishReason::stop);
 }

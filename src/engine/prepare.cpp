@@ -105,19 +105,19 @@ base::Result<void> Preparer::check(const chat::Request& request) const {
 }
 
 base::Result<std::vector<TokenId>> Preparer::prompt_ids(const chat::Request& request) const {
-    if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request.prompt))
-        return tokenizer_.encode(chat_template_.render(*messages));
-    if (const auto* text = std::get_if<std::string>(&request.prompt)) {
-        std::vector<TokenId> ids = tokenizer_.encode(*text);
+    std::vector<TokenId> ids;
+    if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request.prompt)) {
+        ids = tokenizer_.encode(chat_template_.render(*messages));
+    } else if (const auto* text = std::get_if<std::string>(&request.prompt)) {
+        ids = tokenizer_.encode(*text);
         const std::optional<TokenId> bos = tokenizer_.find(bos_name);
         if (bos && (ids.empty() || ids.front() != *bos)) ids.insert(ids.begin(), *bos);
-        if (ids.empty()) return base::fail_field("prompt", "the prompt is empty");
-        return ids;
+    } else {
+        ids = std::get<std::vector<TokenId>>(request.prompt);
+        for (const TokenId id : ids)
+            if (!exists(id)) return base::fail_field("prompt", "token id {} does not exist", id);
     }
-    const auto& ids = std::get<std::vector<TokenId>>(request.prompt);
-    if (ids.empty()) return base::fail_field("prompt", "the prompt is empty");
-    for (const TokenId id : ids)
-        if (!exists(id)) return base::fail_field("prompt", "token id {} does not exist", id);
+    if (ids.empty()) return base::fail_field(prompt_field(request), "the prompt is empty");
     return ids;
 }
 
@@ -143,8 +143,10 @@ OutputRules Preparer::output_rules(const chat::Request& request,
                          request.stopping.stop_token_ids.end());
     rules.stop = request.stopping.stop;
     rules.min_tokens = request.stopping.min_tokens;
-    rules.splits_reasoning = std::holds_alternative<std::vector<chat::Message>>(request.prompt);
-    rules.starts_thinking = rules.splits_reasoning && chat_template_.opens_thinking();
+    if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request.prompt)) {
+        rules.splits_reasoning = true;
+        rules.starts_thinking = chat_template_.opens_thinking(*messages);
+    }
     if (!request.echo) return rules;
     if (const auto* text = std::get_if<std::string>(&request.prompt)) {
         rules.echo = *text;

@@ -178,7 +178,6 @@ void Scheduler::return_blocks(Sequence& sequence) {
     for (const BlockId block : std::views::reverse(sequence.blocks)) pool_.release(block);
     sequence.blocks.clear();
     sequence.computed = 0;
-    sequence.published = 0;
 }
 
 }  // namespace holdfast::engine
