@@ -1,0 +1,436 @@
+#include "backend/cpu/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "backend/cpu/float16.h"
+#include "backend/cpu/ops.h"
+#include "backend/cpu/packed.h"
+#include "backend/cpu/rotary.h"
+#include "base/random.h"
+
+namespace holdfast::cpu {
+namespace {
+
+using tensor::DataType;
+using Values = std::vector<float>;
+
+std::vector<Isa> isas() {
+    std::vector<Isa> supported;
+    std::ranges::copy_if(all_isas, std::back_inserter(supported), is_supported);
+    return supported;
+}
+
+Values noise(std::size_t count, std::uint32_t stream, float scale = 1) {
+    Values values(count);
+    for (std::size_t i = 0; i < count; ++i)
+        values[i] = scale * (2 * base::uniform(11, stream, i) - 1);
+    return values;
+}
+
+::testing::AssertionResult same_bits(const Values& a, const Values& b) {
+    if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes differ";
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if (std::bit_cast<std::uint32_t>(a[i]) != std::bit_cast<std::uint32_t>(b[i]))
+            return ::testing::AssertionFailure()
+                   << "element " << i << ": " << a[i] << " and " << b[i];
+    return ::testing::AssertionSuccess();
+}
+
+// Runs `compute` on every instruction set; all results must have the bits of the first.
+Values on_every_isa(const std::function<Values(Isa)>& compute) {
+    Values first;
+    for (const Isa isa : isas()) {
+        Values result = compute(isa);
+        if (first.empty()) first = result;
+        EXPECT_TRUE(same_bits(first, result)) << name(isa);
+    }
+    return first;
+}
+
+// Weights of one type as bytes, and the same numbers widened.
+struct Weights {
+    DataType type;
+    std::uint32_t outputs, inputs;
+    std::vector<std::byte> bytes;
+    Values values;
+
+    Weights(DataType type, std::uint32_t outputs, std::uint32_t inputs)
+        : type(type), outputs(outputs), inputs(inputs), values(std::size_t{outputs} * inputs) {
+        const std::size_t size = tensor::size_bytes(type);
+        bytes.resize(values.size() * size);
+        const Values random = noise(values.size(), 1);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            const auto bits = std::bit_cast<std::uint32_t>(random[i]);
+            const auto upper = static_cast<std::uint16_t>(bits >> 16);
+            // As binary16 the upper half is some number too; the mask keeps it finite and near 1.
+            const auto half = static_cast<std::uint16_t>(upper & 0xbbffU);
+            const std::uint16_t narrow = type == DataType::f16 ? half : upper;
+            if (size == 4)
+                std::memcpy(bytes.data() + i * size, &bits, size);
+            else
+                std::memcpy(bytes.data() + i * size, &narrow, size);
+        }
+        widen(type, bytes.data(), values.size(), values.data());
+    }
+
+    PackedMatrix packed(Pool& pool) const {
+        auto matrix = PackedMatrix::reserve(type, outputs, inputs);
+        EXPECT_TRUE(matrix);
+        const std::size_t row_bytes = inputs * tensor::size_bytes(type);
+        matrix->fill(pool, [&](std::uint32_t output) { return bytes.data() + output * row_bytes; });
+        return std::move(matrix).value();
+    }
+};
+
+struct LinearCase {
+    DataType type;
+    std::uint32_t rows, outputs, inputs, threads;
+    Epilogue epilogue = Epilogue::store;
+    bool bias = false;
+};
+
+Values run_linear(Isa isa, const LinearCase& c, const Weights& weights) {
+    auto ops = Ops::make(isa, c.threads, c.rows, c.inputs);
+    EXPECT_TRUE(ops);
+    const std::size_t in_stride = row_stride(c.inputs);
+    Values x(c.rows * in_stride);
+    for (std::uint32_t row = 0; row < c.rows; ++row) {
+        const Values one = noise(c.inputs, 100 + row);
+        std::ranges::copy(one, x.begin() + static_cast<std::ptrdiff_t>(row * in_stride));
+    }
+    const std::uint32_t columns = c.epilogue == Epilogue::swiglu ? c.outputs / 2 : c.outputs;
+    Values y = noise(std::size_t{c.rows} * columns, 3);
+    const Values bias = noise(c.outputs, 4);
+    (*ops)->linear(weights.packed((*ops)->pool()), {x.data(), in_stride}, c.rows,
+                   {{y.data(), columns}, c.epilogue, c.bias ? bias.data() : nullptr});
+    return y;
+}
+
+// What the contract says, written down: one chain of fused multiply-adds, then the epilogue.
+Values expected_linear(const LinearCase& c, const Weights& weights) {
+    const Values before = noise(std::size_t{c.rows} * c.outputs, 3), bias = noise(c.outputs, 4);
+    Values y(std::size_t{c.rows} * c.outputs);
+    for (std::uint32_t row = 0; row < c.rows; ++row) {
+        const Values x = noise(c.inputs, 100 + row);
+        for (std::uint32_t o = 0; o < c.outputs; ++o) {
+            float sum = 0;
+            for (std::uint32_t k = 0; k < c.inputs; ++k)
+                sum = std::fma(x[k], weights.values[std::size_t{o} * c.inputs + k], sum);
+            const std::size_t at = std::size_t{row} * c.outputs + o;
+            y[at] = c.epilogue == Epilogue::add ? before[at] + sum : c.bias ? sum + bias[o] : sum;
+        }
+    }
+    return y;
+}
+
+TEST(Linear, IsOneChainOfFusedMultiplyAddsPerOutput) {
+    for (const DataType type : {DataType::bf16, DataType::f16, DataType::f32}) {
+        for (const std::uint32_t outputs : {1, 31, 32, 33, 160}) {
+            const Weights weights(type, outputs, 300);
+            for (const std::uint32_t rows : {1, 2, 3, 5, 7, 11, 12, 13, 40, 110}) {
+                const LinearCase c{type, rows, outputs, 300, 1};
+                const Values expected = expected_linear(c, weights);
+                for (const Isa isa : isas())
+                    ASSERT_TRUE(same_bits(expected, run_linear(isa, c, weights)))
+                        << name(isa) << " " << rows << " rows, " << outputs << " outputs";
+            }
+        }
+    }
+}
+
+TEST(Linear, AddsTheBiasOrTheResidualAfterTheSum) {
+    const Weights weights(DataType::bf16, 70, 64);
+    for (const std::uint32_t rows : {1, 9}) {
+        for (const LinearCase& c :
+             {LinearCase{DataType::bf16, rows, 70, 64, 1, Epilogue::store, true},
+              LinearCase{DataType::bf16, rows, 70, 64, 1, Epilogue::add, false}}) {
+            const Values expected = expected_linear(c, weights);
+            for (const Isa isa : isas())
+                EXPECT_TRUE(same_bits(expected, run_linear(isa, c, weights))) << name(isa);
+        }
+    }
+}
+
+TEST(Linear, GivesTheSameBitsOnAnyNumberOfThreads) {
+    const Weights weights(DataType::bf16, 1'000, 512);  // large enough to be shared
+    for (const std::uint32_t rows : {1, 30}) {
+        const Values one = run_linear(Isa::scalar, {DataType::bf16, rows, 1'000, 512, 1}, weights);
+        for (const Isa isa : isas())
+            for (const std::uint32_t threads : {1, 2, 3, 5})
+                EXPECT_TRUE(same_bits(
+                    one, run_linear(isa, {DataType::bf16, rows, 1'000, 512, threads}, weights)));
+    }
+}
+
+TEST(Linear, MultipliesGateAndUpWithSwiglu) {
+    const Weights weights(DataType::bf16, 96, 80);  // three panels of 16 gates and 16 ups
+    for (const std::uint32_t rows : {1, 14}) {
+        const LinearCase plain{DataType::bf16, rows, 96, 80, 1};
+        const Values sums = expected_linear(plain, weights);
+        LinearCase c = plain;
+        c.epilogue = Epilogue::swiglu;
+        const Values y = on_every_isa([&](Isa isa) { return run_linear(isa, c, weights); });
+        for (std::size_t row = 0; row < rows; ++row)
+            for (std::size_t i = 0; i < 48; ++i) {
+                const double gate = sums[row * 96 + i / 16 * 32 + i % 16];
+                const double up = sums[row * 96 + i / 16 * 32 + 16 + i % 16];
+                const double expected = gate / (1 + std::exp(-gate)) * up;
+                EXPECT_NEAR(y[row * 48 + i], expected, 1e-6 * std::abs(expected) + 1e-30);
+            }
+    }
+}
+
+TEST(Exponential, StaysWithinTwoUlpOverItsWholeRange) {
+    Values x;
+    for (float v = -87.0F; v <= 88.0F; v += 0.000917F) x.push_back(v);
+    const Values y = on_every_isa([&](Isa isa) {
+        Values result(x.size());
+        kernels(isa).exponential(x.data(), static_cast<std::uint32_t>(x.size()), result.data());
+        return result;
+    });
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        const double expected = std::exp(static_cast<double>(x[i]));
+        ASSERT_LT(std::abs(y[i] - expected), 2.4e-7 * expected) << x[i];
+    }
+}
+
+TEST(Exponential, IsExactAtZeroAndSaturatesOutside) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    const Values x{0.0F, -0.0F, -87.5F, -infinity, -1e30F, 89.0F, infinity};
+    const Values y = on_every_isa([&](Isa isa) {
+        Values result(x.size());
+        kernels(isa).exponential(x.data(), static_cast<std::uint32_t>(x.size()), result.data());
+        return result;
+    });
+    EXPECT_EQ(y[0], 1.0F);
+    EXPECT_EQ(y[1], 1.0F);
+    for (const int i : {2, 3, 4}) EXPECT_EQ(y[i], 0.0F);
+    for (const int i : {5, 6}) EXPECT_TRUE(std::isfinite(y[i]) && y[i] > 1e38F);
+}
+
+TEST(RmsNorm, AgreesWithTheFormula) {
+    for (const std::uint32_t size : {16, 96, 1'536}) {
+        const Values x = noise(size, 1, 3), weight = noise(size, 2);
+        const Values y = on_every_isa([&](Isa isa) {
+            Values result(size);
+            kernels(isa).rms_norm(x.data(), weight.data(), size, 1e-6F, result.data());
+            return result;
+        });
+        double squares = 0;
+        for (const float v : x) squares += static_cast<double>(v) * v;
+        const double scale = 1 / std::sqrt(squares / size + 1e-6);
+        for (std::uint32_t i = 0; i < size; ++i) EXPECT_NEAR(y[i], x[i] * scale * weight[i], 1e-6);
+    }
+}
+
+struct AttentionCase {
+    std::uint32_t heads, kv_heads, head_dim, position, rows;
+};
+
+// Keys and values of a sequence in shuffled blocks, everything else poisoned.
+class AttentionFixture {
+public:
+    explicit AttentionFixture(const AttentionCase& c)
+        : c_(c), tokens_(c.position + c.rows), columns_(c.kv_heads * c.head_dim) {
+        const std::uint32_t count = tokens_ / key_block_tokens + 1;
+        for (std::uint32_t i = 0; i < count; ++i) blocks_.push_back(count - 1 - i);
+        const std::size_t stride = std::size_t{columns_} * key_block_tokens;
+        constexpr float poison = std::numeric_limits<float>::quiet_NaN();
+        keys_.assign(count * stride, poison);
+        values_.assign(count * stride, poison);
+        for (std::uint32_t t = 0; t < tokens_; ++t) {
+            const Values k = key(t), v = value(t);
+            const std::size_t block = blocks_[t / key_block_tokens] * stride;
+            const std::size_t slot = t % key_block_tokens;
+            for (std::size_t i = 0; i < columns_; ++i) {
+                const std::size_t head = i / c.head_dim, d = i % c.head_dim;
+                keys_[block + i * key_block_tokens + slot] = k[i];
+                values_[block + (head * key_block_tokens + slot) * c.head_dim + d] = v[i];
+            }
+        }
+    }
+
+    // Rows [first, first + count) in tiles of at most `tile` queries.
+    Values run(Isa isa, std::uint32_t first, std::uint32_t count, std::uint32_t tile) const {
+        const std::size_t stride = std::size_t{c_.heads} * c_.head_dim;
+        const Values queries = noise(c_.rows * stride, 7, 2);
+        Values out(count * stride);
+        const AttentionJob job{keys_.data(),
+                               values_.data(),
+                               std::size_t{columns_} * key_block_tokens,
+                               blocks_.data(),
+                               c_.position + first,
+                               c_.heads,
+                               c_.kv_heads,
+                               c_.head_dim,
+                               1 / std::sqrt(static_cast<float>(c_.head_dim)),
+                               queries.data() + first * stride,
+                               stride,
+                               out.data(),
+                               stride};
+        const std::uint32_t all = count * (c_.heads / c_.kv_heads);
+        for (std::uint32_t head = 0; head < c_.kv_heads; ++head)
+            for (std::uint32_t i = 0; i < all; i += tile)
+                kernels(isa).attention(job, head, i, std::min(all, i + tile));
+        return out;
+    }
+
+    std::vector<double> expected() const {
+        const std::size_t stride = std::size_t{c_.heads} * c_.head_dim;
+        const Values queries = noise(c_.rows * stride, 7, 2);
+        std::vector<double> out(c_.rows * stride);
+        for (std::uint32_t row = 0; row < c_.rows; ++row)
+            for (std::uint32_t head = 0; head < c_.heads; ++head) add_head(queries, row, head, out);
+        return out;
+    }
+
+private:
+    Values key(std::uint32_t token) const { return noise(columns_, 1'000 + token, 2); }
+    Values value(std::uint32_t token) const { return noise(columns_, 100'000 + token); }
+
+    void add_head(const Values& queries, std::uint32_t row, std::uint32_t head,
+                  std::vector<double>& out) const {
+        const std::size_t at = (std::size_t{row} * c_.heads + head) * c_.head_dim;
+        const std::size_t kv = head / (c_.heads / c_.kv_heads) * c_.head_dim;
+        std::vector<double> weights;
+        double sum = 0;
+        for (std::uint32_t t = 0; t <= c_.position + row; ++t) {
+            const Values k = key(t);
+            double score = 0;
+            for (std::size_t d = 0; d < c_.head_dim; ++d)
+                score += static_cast<double>(queries[at + d]) * k[kv + d];
+            weights.push_back(std::exp(score / std::sqrt(static_cast<double>(c_.head_dim))));
+            sum += weights.back();
+        }
+        for (std::uint32_t t = 0; t < weights.size(); ++t) {
+            const Values v = value(t);
+            for (std::size_t d = 0; d < c_.head_dim; ++d)
+                out[at + d] += weights[t] / sum * v[kv + d];
+        }
+    }
+
+    AttentionCase c_;
+    std::uint32_t tokens_, columns_;
+    std::vector<std::uint32_t> blocks_;
+    Values keys_, values_;
+};
+
+constexpr AttentionCase attention_cases[] = {
+    {6, 2, 32, 0, 1},   {6, 2, 32, 0, 40},   {4, 4, 64, 100, 30}, {12, 2, 128, 250, 9},
+    {14, 1, 32, 15, 3}, {2, 1, 256, 127, 2}, {6, 2, 32, 120, 20}, {1, 1, 32, 383, 2},
+};
+
+TEST(Attention, AgreesWithTheFormulaAndNeverReadsWhatARowMustNotSee) {
+    for (const AttentionCase& c : attention_cases) {
+        const AttentionFixture fixture(c);
+        const Values out = on_every_isa(
+            [&](Isa isa) { return fixture.run(isa, 0, c.rows, kernels(isa).tile_rows_max); });
+        const auto expected = fixture.expected();
+        for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 2e-6);
+    }
+}
+
+TEST(Attention, GivesARowTheSameBitsHoweverRowsAreTiledAndSliced) {
+    for (const AttentionCase& c : attention_cases) {
+        const AttentionFixture fixture(c);
+        for (const Isa isa : isas()) {
+            const Values whole = fixture.run(isa, 0, c.rows, kernels(isa).tile_rows_max);
+            for (std::uint32_t tile = 1; tile < kernels(isa).tile_rows_max; ++tile)
+                ASSERT_TRUE(same_bits(whole, fixture.run(isa, 0, c.rows, tile))) << tile;
+            Values single;
+            for (std::uint32_t row = 0; row < c.rows; ++row) {
+                const Values one = fixture.run(isa, row, 1, kernels(isa).tile_rows_max);
+                single.insert(single.end(), one.begin(), one.end());
+            }
+            ASSERT_TRUE(same_bits(whole, single)) << name(isa);
+        }
+    }
+}
+
+TEST(PackedMatrix, GivesBackTheWeightsOfAnOutput) {
+    auto pool = Pool::make(1);
+    for (const DataType type : {DataType::bf16, DataType::f16, DataType::f32}) {
+        const Weights weights(type, 45, 70);
+        const PackedMatrix packed = weights.packed(**pool);
+        for (std::uint32_t output = 0; output < 45; ++output) {
+            Values row(70);
+            packed.copy_output(output, row.data());
+            const auto* const from = weights.values.data() + output * 70;
+            EXPECT_TRUE(same_bits(row, Values(from, from + 70)));
+        }
+    }
+}
+
+TEST(Float16, WidensEveryNumberExactly) {
+    for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+        const auto narrow = static_cast<std::uint16_t>(bits);
+        const float wide = load_f16(reinterpret_cast<const std::byte*>(&narrow));
+        const int exponent = bits >> 10 & 31;
+        const double fraction = bits & 1'023;
+        const double magnitude =
+            exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(fraction + 1'024, exponent - 25);
+        if (exponent == 31)
+            EXPECT_EQ(std::isnan(wide), fraction != 0) << bits;
+        else
+            EXPECT_EQ(static_cast<double>(wide), bits >> 15 ? -magnitude : magnitude) << bits;
+    }
+}
+
+TEST(FindNotFinite, NamesTheFirstBadElement) {
+    Values values = noise(10'000, 1);
+    const auto* const bytes = reinterpret_cast<const std::byte*>(values.data());
+    EXPECT_EQ(find_not_finite(DataType::f32, bytes, values.size()), values.size());
+    values[9'001] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_EQ(find_not_finite(DataType::f32, bytes, values.size()), 9'001U);
+    values[77] = -std::numeric_limits<float>::infinity();
+    EXPECT_EQ(find_not_finite(DataType::f32, bytes, values.size()), 77U);
+    std::vector<std::uint16_t> halves(5'000, 0x3f80);
+    halves[4'097] = 0x7f81;
+    const auto* const narrow = reinterpret_cast<const std::byte*>(halves.data());
+    EXPECT_EQ(find_not_finite(DataType::bf16, narrow, halves.size()), 4'097U);
+    halves[3] = 0x7bff;  // the largest binary16
+    halves[4] = 0xfc00;  // its negative infinity, an ordinary bf16
+    EXPECT_EQ(find_not_finite(DataType::f16, narrow, halves.size()), 4U);
+    EXPECT_EQ(find_not_finite(DataType::bf16, narrow, halves.size()), 4'097U);
+}
+
+TEST(Rotary, TurnsByTheAnglesOfTheFormulaUpToPosition131072) {
+    const Rotary rotary(10'000.0F, 128);
+    Values sines(64), cosines(64);
+    for (const std::uint32_t position : {0U, 1U, 17U, 4'095U, 131'071U}) {
+        rotary.angles(position, sines.data(), cosines.data());
+        for (std::size_t i = 0; i < 64; ++i) {
+            // transformers rounds frequency and angle to float32.
+            const auto frequency =
+                1.0F / static_cast<float>(std::pow(10'000.0, static_cast<double>(i) / 64));
+            const double angle = static_cast<float>(position) * frequency;
+            EXPECT_NEAR(sines[i], std::sin(angle), 6e-8) << position << " " << i;
+            EXPECT_NEAR(cosines[i], std::cos(angle), 6e-8) << position << " " << i;
+        }
+    }
+}
+
+TEST(Rotary, HasAccuratePolynomials) {
+    for (int i = -200'000; i <= 200'000; ++i) {
+        const double angle = i * 1.2345;
+        const SineCosine both = sine_cosine(angle);
+        ASSERT_NEAR(both.sine, std::sin(angle), 1e-15) << angle;
+        ASSERT_NEAR(both.cosine, std::cos(angle), 1e-15) << angle;
+    }
+    for (const double base : {1.0, 500.0, 1e4, 1e6, 1e12})
+        for (int i = 0; i <= 64; ++i) {
+            const double expected = std::pow(base, i / 64.0);
+            ASSERT_NEAR(power(base, i / 64.0), expected, 1e-14 * expected);
+        }
+}
+
+}  // namespace
+}  // namespace holdfast::cpu

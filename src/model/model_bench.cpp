@@ -1,0 +1,160 @@
+// Prints how fast the CPU backend is on this machine: the bandwidth it reads memory with, and
+// tokens per second of decoding and prefill, for the shape of DeepSeek-R1-Distill-Qwen-1.5B and a
+// tiny one. Medians of several runs, all in one process, so that the shares compare like with like.
+// Usage: model_bench [threads [isa [1.5b|tiny]]]
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/cpu/memory.h"
+#include "backend/cpu/pool.h"
+#include "model/model.h"
+#include "model/random.h"
+
+namespace holdfast::model {
+namespace {
+
+constexpr int runs = 5;
+
+template <class Body>
+double median_seconds(const Body& body) {
+    std::vector<double> seconds;
+    for (int i = 0; i < runs; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        body();
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+        seconds.push_back(took.count());
+    }
+    std::ranges::sort(seconds);
+    return seconds[runs / 2];
+}
+
+// Bytes per second of all threads summing a buffer that is larger than the caches.
+double read_bandwidth(std::uint32_t threads) {
+    constexpr std::size_t bytes = std::size_t{1} << 30, parts = 64;
+    auto memory = cpu::Memory::reserve(bytes, "the bandwidth measurement");
+    auto pool = cpu::Pool::make(threads);
+    if (!memory || !pool) std::abort();
+    std::vector<std::uint64_t> sums(parts * 8);
+    const double seconds = median_seconds([&] {
+        (*pool)->run(parts, bytes, [&](std::uint32_t part) {
+            constexpr std::size_t words = bytes / parts / 8;
+            const auto* const from =
+                reinterpret_cast<const std::uint64_t*>(memory->data()) + part * words;
+            std::uint64_t sum[32] = {};
+            for (std::size_t i = 0; i < words; i += 32)
+                for (std::size_t j = 0; j < 32; ++j) sum[j] += from[i + j];
+            for (const std::uint64_t one : sum) sums[part * 8] += one;
+        });
+    });
+    return bytes / seconds;
+}
+
+class Bench {
+public:
+    Bench(const tensor::Config& config, LoadOptions options) : config_(config) {
+        options.batch_tokens_max = 512;
+        options.kv_tokens = 32 * sequence_tokens;
+        auto model = random_model(config, options);
+        if (!model) {
+            fmt::print("{}\n", model.error().what);
+            std::exit(1);
+        }
+        model_ = std::move(model).value();
+        for (BlockId i = 0; i < model_->blocks(); ++i) blocks_.push_back(i);
+    }
+
+    // Tokens per second of one forward with `batch` decoding rows, 128 positions into each answer.
+    double decode(std::uint32_t batch, int steps) {
+        const chat::TokenId token = 5;
+        std::vector<Slice> slices;
+        for (std::uint32_t i = 0; i < batch; ++i)
+            slices.push_back({{&token, 1},
+                              128,
+                              std::span(blocks_).subspan(i * sequence_tokens / block_tokens,
+                                                         sequence_tokens / block_tokens),
+                              1});
+        const double seconds = median_seconds([&] {
+            for (int i = 0; i < steps; ++i) model_->forward(slices);
+        });
+        return steps * batch / seconds;
+    }
+
+    double prefill(std::uint32_t tokens, int steps) {
+        const std::vector<chat::TokenId> prompt(tokens, 5);
+        const Slice slice{prompt, 0, blocks_, 1};
+        const double seconds = median_seconds([&] {
+            for (int i = 0; i < steps; ++i) model_->forward({&slice, 1});
+        });
+        return steps * tokens / seconds;
+    }
+
+private:
+    static constexpr std::uint32_t sequence_tokens = 512;
+    tensor::Config config_;
+    std::unique_ptr<Model> model_;
+    std::vector<BlockId> blocks_;
+};
+
+// Multiply-adds per token and, with bf16 weights, half the bytes read per step: all matrices but
+// the embedding.
+double weights_per_token(const tensor::Config& config, bool with_head) {
+    const double attended = config.heads * config.head_dim;
+    const double layer =
+        config.hidden * (2 * attended + 2.0 * config.kv_heads * config.head_dim + 3.0 * config.ffn);
+    return config.layers * layer + (with_head ? 1.0 * config.vocab * config.hidden : 0);
+}
+
+void report(const char* name, const tensor::Config& config, const LoadOptions& options,
+            int decode_steps, int prefill_steps) {
+    Bench bench(config, options);
+    const double bandwidth = read_bandwidth(options.threads);
+    const double weights = weights_per_token(config, true);
+    fmt::print("{}: {} threads, isa {}\n", name, options.threads,
+               options.isa.empty() ? "best" : options.isa);
+    fmt::print("  read bandwidth {:.1f} GB/s\n", bandwidth / 1e9);
+    const double one = bench.decode(1, decode_steps * 4);
+    fmt::print("  decode batch  1: {:9.2f} tokens/s, {:.0f} % of the bandwidth\n", one,
+               100 * one * weights * 2 / bandwidth);
+    for (const std::uint32_t batch : {2U, 4U, 8U, 16U, 32U}) {
+        const double rate = bench.decode(batch, decode_steps);
+        fmt::print("  decode batch {:2}: {:9.2f} tokens/s, {:.2f} times batch 1, {:.0f} GFLOP/s\n",
+                   batch, rate, rate / one, rate * weights * 2 / 1e9);
+    }
+    const double rate = bench.prefill(512, prefill_steps);
+    fmt::print("  prefill 512    : {:9.2f} tokens/s, {:.0f} GFLOP/s in linear layers\n", rate,
+               rate * weights_per_token(config, false) * 2 / 1e9);
+}
+
+}  // namespace
+}  // namespace holdfast::model
+
+int main(int count, char** arguments) {
+    using namespace holdfast;
+    const std::string which = count > 3 ? arguments[3] : "";
+    model::LoadOptions options;
+    options.threads = count > 1 ? static_cast<std::uint32_t>(std::atoi(arguments[1]))
+                                : std::thread::hardware_concurrency();
+    if (count > 2 && std::strcmp(arguments[2], "best") != 0) options.isa = arguments[2];
+    const tensor::Config tiny{.architecture = "qwen2",
+                              .layers = 4,
+                              .hidden = 256,
+                              .heads = 4,
+                              .kv_heads = 2,
+                              .head_dim = 64,
+                              .ffn = 768,
+                              .vocab = 1'024,
+                              .context = 8'192};
+    if (which != "1.5b") model::report("tiny", tiny, options, 200, 20);
+    if (which != "tiny")
+        model::report("DeepSeek-R1-Distill-Qwen-1.5B", model::r1_distill_qwen_1_5b(), options, 1,
+                      1);
+    return 0;
+}
