@@ -6,9 +6,11 @@ namespace holdfast::fleet {
 
 TEST(Readyz, IsReadAsTheProtocolPageShowsIt) {
     const auto probed = parse_readyz(
-        R"({"ready": true, "reasons": [], "model": "tiny-r1", "fingerprint": "f00", "context": 8192,
+        R"({"ready": true, "reasons": [], "model": "tiny-r1", "fingerprint": "f00",
+            "context": 8192,
             "load_progress": 1.0, "pid": 4711, "instance_life": "9f0c",
-            "running": 3, "waiting": 2, "progress": 812345, "draining": false, "later": {"x": 1}})");
+            "running": 3, "waiting": 2, "progress": 812345, "draining": false,
+            "later": {"x": 1}})");
     ASSERT_TRUE(probed);
     EXPECT_TRUE(probed->answer.ready);
     EXPECT_FALSE(probed->answer.draining);

@@ -19,7 +19,7 @@ struct RosterEntry {
     std::string listen;  // "127.0.0.1:43211"; empty: not known yet
 };
 
-inline constexpr std::size_t roster_bytes_max = 64 * 1024;
+inline constexpr std::size_t roster_bytes_max = 65'536;
 
 // Fields may come in any order; unknown ones are skipped, so that keeper and gateway of different
 // versions understand each other. Code::corrupt when a line lacks `id` or `state`, a number or a

@@ -29,7 +29,7 @@ struct AccessRecord {
     std::chrono::milliseconds total_ms{0};
 };
 
-// "access request=… method=POST path=/v1/chat/completions status=200 …". Values with spaces, quotes
+// "access request=... method=POST path=/v1/models status=200 ...". Values with spaces, quotes
 // or control characters are quoted and escaped.
 std::string render_access(const AccessRecord& record);
 

@@ -171,7 +171,7 @@ private:
     bool writing_ = false, stopping_ = false, stopped_ = false;
 };
 
-Log::Log(LogOptions options)
+Log::Log(const LogOptions& options)
     : sink_(std::make_shared<Sink>(options)), previous_(spdlog::default_logger()) {
     sink_->start();
     auto logger = std::make_shared<spdlog::logger>("", sink_);

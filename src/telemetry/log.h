@@ -41,7 +41,7 @@ class Log {
 public:
     static constexpr std::size_t line_bytes_max = 4096;
 
-    explicit Log(LogOptions options);
+    explicit Log(const LogOptions& options);
     ~Log();
     Log(const Log&) = delete;
     Log& operator=(const Log&) = delete;
