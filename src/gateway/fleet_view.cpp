@@ -88,6 +88,13 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
         return std::unexpected(base::Error{
             base::Code::not_found, fmt::format("The model `{}` does not exist.", need.model),
             base::Origin::client, base::Retry::no, "model", "model_not_found"});
+    if (seats.size() > 1) {
+        const auto last = std::ranges::find(behind, need.last, &fleet::Instance::id);
+        if (last != behind.end()) {
+            seats.erase(seats.begin() + (last - behind.begin()));
+            behind.erase(last);
+        }
+    }
     const balance::Ask ask{.random = entropy_.next()};
     const auto choice = policy_.choose(seats, ask);
     if (choice) return Placed(snapshot_, *behind[*choice]);

@@ -44,6 +44,7 @@ private:
 struct Need {
     std::string_view model;
     std::string_view fingerprint;       // empty: any
+    std::string_view last;              // where the last attempt failed: better somewhere else
     std::span<const std::string> busy;  // ids that refused this exchange for lack of room
 };
 

@@ -57,7 +57,7 @@ http::Task<base::Result<>> Relay::run() {
     const base::Deadline patience =
         base::Deadline::after(lane_.clock, lane_.options.timeouts.place).sooner(deadline_);
     for (;;) {
-        const Need need{request_.model, fingerprint_, busy_};
+        const Need need{request_.model, fingerprint_, record_.last_instance, busy_};
         const base::Instant asked = lane_.clock.now();
         // A running answer waits for a seat as long as its deadline allows.
         auto placed = co_await lane_.fleet.place(need, anything_delivered() ? deadline_ : patience);

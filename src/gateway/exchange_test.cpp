@@ -1,0 +1,323 @@
+// Exchanges against scripted instances over loopback, all in one thread.
+#include "gateway/exchange.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <deque>
+#include <set>
+
+#include "gateway/lane.h"
+#include "gateway/routes.h"
+
+namespace holdfast::gateway {
+namespace {
+
+constexpr int tokens = 12;
+
+// What an instance does with its next requests, in turn; after the last one it behaves well.
+struct Act {
+    int cut_after = -1;    // events until the connection breaks; -1: never
+    int status = 200;      // another one is answered at once
+    bool garbage = false;  // the next event is no chunk
+};
+
+// Speaks the worker protocol; "token" i is the text "<i>".
+class ScriptedInstance {
+public:
+    ScriptedInstance(http::Loop& loop, const base::Clock& clock)
+        : listener_(*http::listen_tcp("127.0.0.1:0")),
+          server_(
+              loop, clock, listener_.get(), {},
+              [this](http::Request request, http::Responder& responder) {
+                  return answer(std::move(request), responder);
+              },
+              protocol_error) {
+        server_.start();
+    }
+    std::string url() const { return "http://" + http::local_address(listener_.get()); }
+    void drain() { server_.drain(); }
+
+    std::deque<Act> acts;
+    std::vector<std::string> bodies;
+
+private:
+    static int resumed(const std::string& body) {
+        const auto at = body.find("\"resume\":[[");
+        if (at == std::string::npos) return 0;
+        const std::string list = body.substr(at + 11, body.find(']', at) - at - 11);
+        return static_cast<int>(std::ranges::count(list, ',')) + 1;
+    }
+
+    http::Task<void> answer(http::Request request, http::Responder& responder) {
+        bodies.push_back(request.body);
+        Act act;
+        if (!acts.empty()) {
+            act = acts.front();
+            acts.pop_front();
+        }
+        if (act.status != 200) {
+            http::Response refusal{act.status, {}, R"({"error":{"message":"no","code":"x"}})"};
+            (void)co_await responder.send(std::move(refusal));
+            co_return;
+        }
+        http::Headers headers;
+        headers.add("Content-Type", "text/event-stream");
+        headers.add("x-holdfast-fingerprint", "F");
+        responder.start(200, std::move(headers));
+        for (int i = resumed(request.body), sent = 0; i < tokens; ++i, ++sent) {
+            if (sent == act.cut_after) co_return;
+            const std::string text = act.garbage ? "data: {\"choices\":7}\n\n" : chunk(i);
+            if (auto written = co_await responder.write(text); !written) co_return;
+        }
+        const std::string end = usage();
+        (void)co_await responder.finish(end);
+    }
+
+    static std::string chunk(int i) {
+        const bool last = i == tokens - 1;
+        return fmt::format(
+            R"(data: {{"id":"w","object":"chat.completion.chunk","created":1,"model":"m","choices":[)"
+            R"({{"index":0,"delta":{{"content":"<{}>"}},"finish_reason":{}}}],"holdfast":{{"ids":[{}]}}}})"
+            "\n\n",
+            i, last ? "\"stop\"" : "null", 100 + i);
+    }
+    static std::string usage() {
+        return R"(data: {"id":"w","object":"chat.completion.chunk","created":1,"model":"m",)"
+               R"("choices":[],"usage":{"prompt_tokens":5,"completion_tokens":12,"total_tokens":17}})"
+               "\n\ndata: [DONE]\n\n";
+    }
+
+    base::UniqueFd listener_;
+    http::Server server_;
+};
+
+class FixedFleet final : public fleet::Fleet {
+public:
+    std::shared_ptr<const fleet::Snapshot> snapshot() const override { return now; }
+    void report(const std::string& id, std::uint64_t, fleet::Outcome outcome) override {
+        reports.insert({id, outcome});
+        if (outcome == fleet::Outcome::lost && on_lost) on_lost(id);
+    }
+    void subscribe(std::function<void(std::shared_ptr<const fleet::Snapshot>)>) override {}
+
+    std::shared_ptr<const fleet::Snapshot> now;
+    std::multiset<std::pair<std::string, fleet::Outcome>> reports;
+    std::function<void(const std::string& id)> on_lost;
+};
+
+class ExchangeTest : public testing::Test {
+protected:
+    ExchangeTest() : memory_(1 << 20), journal_(memory_, 64) {
+        options_.timeouts.place = std::chrono::milliseconds(200);
+        publish(fleet::State::ready);
+        policy_ = std::move(*balance::make_policy("least_outstanding"));
+        view_.emplace(loop_, clock_, entropy_, fleet_, *policy_);
+        lane_.emplace(
+            Lane{options_, clock_, entropy_, metrics_, client_, *view_, journal_, budget_});
+        listener_ = std::move(*http::listen_tcp("127.0.0.1:0"));
+        server_.emplace(
+            loop_, clock_, listener_.get(), http::ServerLimits{},
+            [this](http::Request request, http::Responder& responder) {
+                return route(*lane_, front_, std::move(request), responder);
+            },
+            protocol_error);
+        server_->start();
+        fleet_.on_lost = [this](const std::string& id) { restart(id); };
+    }
+
+    // What the fleet says of an instance that died and is back at once.
+    void restart(const std::string& id) {
+        auto without = std::make_shared<fleet::Snapshot>(*fleet_.now);
+        for (fleet::Instance& instance : without->instances)
+            if (instance.id == id) instance.state = fleet::State::down;
+        view_->update(without);
+        view_->update(fleet_.now);
+    }
+
+    void publish(fleet::State state) {
+        auto snapshot = std::make_shared<fleet::Snapshot>();
+        for (auto [id, instance] : {std::pair("a", &a_), std::pair("b", &b_)}) {
+            fleet::Instance entry;
+            entry.id = id;
+            entry.url = *http::Url::parse(instance->url());
+            entry.model = entry.upstream_model = "m";
+            entry.fingerprint = "F";
+            entry.state = state;
+            entry.load = std::make_shared<fleet::Load>();
+            snapshot->instances.push_back(entry);
+        }
+        fleet_.now = snapshot;
+    }
+
+    struct Seen {
+        int status = 0;
+        std::string body, resume;
+    };
+
+    Seen ask(const std::string& body) {
+        Seen seen;
+        http::asio::co_spawn(loop_, send(body, seen), http::asio::detached);
+        loop_.run();
+        loop_.restart();
+        return seen;
+    }
+
+    http::Task<void> send(std::string body, Seen& seen) {
+        http::ClientRequest request{"POST", "/v1/chat/completions", {}, std::move(body)};
+        const auto url = http::Url::parse("http://" + http::local_address(listener_.get()));
+        http::ClientDeadlines deadlines;
+        auto answer = co_await client_.send(*url, std::move(request), deadlines);
+        if (answer) {
+            seen.status = (*answer)->status();
+            seen.resume = (*answer)->headers().find("x-holdfast-resume").value_or("");
+            auto text = co_await (*answer)->read_all(base::Deadline::never());
+            seen.body = text ? *text : "BROKEN: " + text.error().what;
+        }
+        loop_.stop();
+    }
+
+    // The concatenated content of a stream, and whether it ended properly.
+    static std::string content(const Seen& seen) {
+        std::string text;
+        constexpr std::string_view field = "\"content\":\"";
+        for (auto at = seen.body.find(field); at != std::string::npos;
+             at = seen.body.find(field, at + 1)) {
+            const auto begin = at + field.size();
+            text += seen.body.substr(begin, seen.body.find('"', begin) - begin);
+        }
+        return text;
+    }
+
+    static std::string whole_text() {
+        std::string text;
+        for (int i = 0; i < tokens; ++i) text += fmt::format("<{}>", i);
+        return text;
+    }
+
+    const std::string streamed_ =
+        R"({"model":"m","stream":true,"stream_options":{"include_usage":true},)"
+        R"("messages":[{"role":"user","content":"hi"}]})";
+    const std::string whole_ = R"({"model":"m","messages":[{"role":"user","content":"hi"}]})";
+
+    Options options_;
+    base::SystemClock clock_;
+    base::SystemEntropy entropy_;
+    http::Loop loop_{1};
+    ScriptedInstance a_{loop_, clock_}, b_{loop_, clock_};
+    FixedFleet fleet_;
+    telemetry::Registry registry_;
+    Metrics metrics_{registry_};
+    Front front_{registry_, false, clock_.now()};
+    std::vector<std::byte> memory_;
+    Journal journal_;
+    std::unique_ptr<balance::Policy> policy_;
+    http::Client client_{loop_, clock_};
+    RetryBudget budget_{clock_, {}};
+    std::optional<FleetView> view_;
+    std::optional<Lane> lane_;
+    base::UniqueFd listener_;
+    std::optional<http::Server> server_;
+};
+
+TEST_F(ExchangeTest, CarriesAStreamOverALossAtEveryToken) {
+    for (int cut = 0; cut < tokens; ++cut) {
+        // Whichever is asked first breaks; the other one, or the same again, goes on.
+        a_.acts = b_.acts = {{.cut_after = cut}};
+        const Seen seen = ask(streamed_);
+        EXPECT_EQ(seen.status, 200);
+        EXPECT_EQ(seen.resume, "exact");
+        EXPECT_EQ(content(seen), whole_text()) << "cut after " << cut << ": " << seen.body;
+        EXPECT_TRUE(seen.body.ends_with("data: [DONE]\n\n"));
+        EXPECT_EQ(journal_.entries_open(), 0);
+        EXPECT_EQ(journal_.pages_free(), journal_.pages_total());
+        a_.acts.clear(), b_.acts.clear();
+    }
+    EXPECT_GE(fleet_.reports.count({"a", fleet::Outcome::lost}) +
+                  fleet_.reports.count({"b", fleet::Outcome::lost}),
+              tokens);
+}
+
+TEST_F(ExchangeTest, CarriesAWholeAnswerOverALoss) {
+    a_.acts = b_.acts = {{.cut_after = 5}};
+    const Seen seen = ask(whole_);
+    EXPECT_EQ(seen.status, 200);
+    EXPECT_NE(seen.body.find("\"content\":\"" + whole_text()), std::string::npos) << seen.body;
+    const std::string& last =
+        a_.bodies.size() > b_.bodies.size() ? a_.bodies.back() : b_.bodies.back();
+    EXPECT_EQ(a_.bodies.size() + b_.bodies.size(), 3U) << last;
+}
+
+TEST_F(ExchangeTest, SendsTheSameSeedToEveryAttempt) {
+    a_.acts = b_.acts = {{.cut_after = 2}};
+    ask(streamed_);
+    std::set<std::string> seeds;
+    for (const auto* instance : {&a_, &b_}) {
+        for (const std::string& body : instance->bodies) {
+            const auto at = body.find("\"seed\":");
+            ASSERT_NE(at, std::string::npos);
+            seeds.insert(body.substr(at, body.find_first_of(",}", at) - at));
+        }
+    }
+    EXPECT_EQ(seeds.size(), 1U);
+}
+
+TEST_F(ExchangeTest, GoesElsewhereBeforeTheFirstByteWhenAnInstanceFailsOrIsBusy) {
+    for (const int status : {500, 503, 429}) {
+        a_.acts = b_.acts = {{.status = status}};
+        const Seen seen = ask(streamed_);
+        a_.acts.clear(), b_.acts.clear();
+        if (status == 500) {
+            EXPECT_EQ(content(seen), whole_text());
+        } else {  // both were busy: that is for the client to know, at once
+            EXPECT_EQ(seen.status, 503) << seen.body;
+        }
+    }
+}
+
+TEST_F(ExchangeTest, PassesAClientErrorOnWithoutAnotherAttempt) {
+    a_.acts = b_.acts = {{.status = 400}};
+    const Seen seen = ask(whole_);
+    EXPECT_EQ(seen.status, 400);
+    EXPECT_EQ(a_.bodies.size() + b_.bodies.size(), 1U);
+}
+
+TEST_F(ExchangeTest, GivesUpOnAPromptThatBreaksEveryInstanceWithoutAToken) {
+    for (int i = 0; i < 10; ++i) {
+        a_.acts.push_back({.cut_after = 0});
+        b_.acts.push_back({.cut_after = 0});
+    }
+    const Seen seen = ask(streamed_);
+    EXPECT_EQ(seen.status, 503) << seen.body;
+    EXPECT_EQ(a_.bodies.size() + b_.bodies.size(), options_.fruitless_attempts_max);
+}
+
+TEST_F(ExchangeTest, TreatsGarbageAsSicknessAndGoesElsewhere) {
+    a_.acts = b_.acts = {{.garbage = true}};
+    const Seen seen = ask(streamed_);
+    EXPECT_EQ(content(seen), whole_text());
+    EXPECT_EQ(fleet_.reports.count({"a", fleet::Outcome::sick}) +
+                  fleet_.reports.count({"b", fleet::Outcome::sick}),
+              2U);
+}
+
+TEST_F(ExchangeTest, AnswersWithAClear503WhenNoInstanceBecomesReadyInTime) {
+    publish(fleet::State::down);
+    view_->update(fleet_.now);
+    const Seen seen = ask(whole_);
+    EXPECT_EQ(seen.status, 503);
+    EXPECT_NE(seen.body.find("no_ready_instance"), std::string::npos) << seen.body;
+}
+
+TEST_F(ExchangeTest, RefusesAtOnceWhenTheJournalHasNoRoom) {
+    std::vector<Journal::EntryId> held;
+    while (auto id = journal_.open("r", 0, "/p", "b")) held.push_back(*id);
+    const Seen seen = ask(whole_);
+    EXPECT_EQ(seen.status, 503);
+    EXPECT_TRUE(a_.bodies.empty() && b_.bodies.empty());
+    for (const auto id : held) journal_.close(id);
+}
+
+}  // namespace
+}  // namespace holdfast::gateway
