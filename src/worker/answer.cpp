@@ -50,8 +50,7 @@ Answer::Answer(Worker& worker, Worker::Call& call, const dialect::Dialect& diale
       bell_(std::make_shared<Bell>(worker.executor_)) {}
 
 Answer::~Answer() {
-    if (call_.responder.client_gone()) call_.finish = "cancelled";
-    if (call_.finish.empty()) call_.finish = "error";
+    if (!ended_ && !error_) call_.finish = call_.responder.client_gone() ? "cancelled" : "error";
     if (usage_) worker_.metrics_.reasoning_tokens.add(usage_->reasoning_tokens);
     worker_.metrics_.duration.observe(seconds(worker_.clock_.now() - call_.arrived));
     log();
@@ -68,7 +67,7 @@ void Answer::log() const {
     record.error = call_.error_tag;
     record.finish = call_.finish;
     record.attempts = read_attempt(call_.request.headers);
-    record.client_gone = call_.responder.client_gone();
+    record.client_gone = !ended_ && call_.responder.client_gone();
     if (usage_) {
         record.prompt_tokens = usage_->prompt_tokens;
         record.completion_tokens = usage_->completion_tokens;
@@ -132,6 +131,7 @@ http::Task<void> Answer::run() {
 
 http::Task<void> Answer::refuse(base::Error error) {
     call_.finish = "error";
+    error_ = error;
     co_await worker_.send_error(call_, error);
 }
 
@@ -191,7 +191,7 @@ http::Task<void> Answer::write_stream() {
         const Step step = collect();
         if (step == Step::failed) {
             if (!started_ && !has_tokens_) {
-                co_await refuse(*std::move(error_));
+                co_await refuse(*error_);
                 co_return;
             }
             call_.finish = "error";
@@ -204,7 +204,8 @@ http::Task<void> Answer::write_stream() {
         if (step == Step::finished) {
             start();
             encoder_->end(out_);
-            co_await call_.responder.finish(out_);
+            const auto written = co_await call_.responder.finish(out_);
+            ended_ = written.has_value();
             co_return;
         }
         const base::Duration ping_every = worker_.settings_.ping_every;
@@ -226,7 +227,7 @@ http::Task<void> Answer::write_whole() {
     while (!call_.responder.client_gone()) {
         const Step step = collect();
         if (step == Step::failed) {
-            co_await refuse(*std::move(error_));
+            co_await refuse(*error_);
             co_return;
         }
         if (step == Step::finished) {
@@ -234,7 +235,8 @@ http::Task<void> Answer::write_whole() {
             response.headers = headers("application/json");
             encoder_->end(response.body);
             call_.status = 200;
-            co_await call_.responder.send(std::move(response));
+            const auto written = co_await call_.responder.send(std::move(response));
+            ended_ = written.has_value();
             co_return;
         }
         co_await bell_->wait(worker_.settings_.ping_every);

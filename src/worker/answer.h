@@ -48,6 +48,7 @@ private:
     std::string out_;
     bool started_ = false;
     bool has_tokens_ = false;
+    bool ended_ = false;  // the client has the whole answer
     std::optional<base::Duration> first_token_;
     std::vector<base::Instant> last_tokens_;  // per choice
     std::optional<chat::Usage> usage_;

@@ -173,12 +173,19 @@ private:
                 since_sign = {};
                 if (worker_.moves()) notifier_.send("WATCHDOG=1");
             }
+            if (worker_.draining()) tell_what_is_left();
             if (!engine_stopped_ || worker_.exchanges() > 0) continue;
             if (!quiet_since) quiet_since = clock_.now();
             if (server_->connections() == 0 || clock_.now() - *quiet_since >= farewell) break;
         }
         spdlog::info("drained");
         loop_->stop();
+    }
+
+    void tell_what_is_left() {
+        const std::size_t left = worker_.exchanges();
+        if (std::exchange(shown_left_, left) == left) return;
+        notifier_.send(fmt::format("STATUS=draining, {} answers under way", left));
     }
 
     Options options_;
@@ -195,6 +202,7 @@ private:
     std::thread loader_, stopper_;
     std::optional<base::Error> failure_;
     bool engine_stopped_ = false;
+    std::size_t shown_left_ = 0;
 };
 
 }  // namespace
