@@ -189,6 +189,7 @@ Task<Client::Impl::Attempt> Client::Impl::attempt(const std::string& address,
     if (!sent && sent.error().code != base::Code::unavailable) {
         co_return std::unexpected(sent.error());
     }
+    if (!sent) exchange->do_not_keep();
     // Even when sending failed there may be an answer: a refusal of a large body, for example.
     const auto answered = co_await exchange->read_head(deadline);
     if (answered) co_return exchange;

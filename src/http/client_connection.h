@@ -71,6 +71,8 @@ public:
     // Until the final head has come; informational ones are skipped.
     Task<base::Result<>> read_head(base::Deadline deadline);
     bool heard_anything() const { return heard_anything_; }
+    // The request could not be sent whole: the connection is of no use after the answer.
+    void do_not_keep() { keep_ = false; }
 
     int status() const override { return head_.status; }
     const Headers& headers() const override { return head_.headers; }
@@ -95,6 +97,7 @@ private:
     ResponseHead head_;
     ChunkDecoder chunks_;
     std::uint64_t left_ = 0;
+    bool keep_ = true;
     bool heard_anything_ = false;
     bool ended_ = false;  // the peer has closed
     bool done_ = false;   // the body has been read to its end

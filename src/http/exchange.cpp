@@ -163,7 +163,7 @@ base::Result<std::string_view> ClientExchange::take_chunks() {
 // The connection serves the next request, unless the peer said otherwise or sent too much.
 void ClientExchange::body_done() {
     done_ = true;
-    if (head_.keep_alive && begin_ == end_) {
+    if (keep_ && head_.keep_alive && begin_ == end_) {
         pool_->give_back(address_, std::move(connection_));
     } else {
         connection_->close();

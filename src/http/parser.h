@@ -80,6 +80,8 @@ public:
     // `done`. Extensions are checked and ignored, trailers are checked and dropped.
     Parsed<Step> next(std::string_view bytes);
     bool done() const { return state_ == State::done; }
+    // What the current chunk has announced and not yet brought.
+    std::uint64_t left() const { return left_; }
 
 private:
     enum class State { size, extension, size_end, data, data_cr, data_lf, trailer, done };

@@ -82,7 +82,8 @@ Parsed<std::size_t> RequestReader::feed_chunks(std::string_view bytes) {
         if (!step) return std::unexpected(step.error());
         if (step->consumed == 0) break;
         taken += step->consumed;
-        if (step->data.size() > body_bytes_max_ - head_.request.body.size()) {
+        const std::size_t room = body_bytes_max_ - head_.request.body.size();
+        if (step->data.size() > room || chunks_.left() > room - step->data.size()) {
             return std::unexpected(Refusal{413, "the request body is too large"});
         }
         head_.request.body.append(step->data);
