@@ -60,12 +60,12 @@ std::unexpected<base::Error> refused(int status, const http::Headers& headers,
                 error_message(status, body), next_step(status), request_id_line(headers));
 }
 
-std::unexpected<base::Error> unreachable(const http::Url& url, const base::Error& error) {
+std::unexpected<base::Error> unreachable(const base::Error& error) {
     if (error.code == Code::cancelled) return std::unexpected(error);
     return fail(Code::unavailable,
-                "nothing answers on {}: {}\n  next: start a service with `holdfast serve`, or name "
+                "{}\n  next: start a service with `holdfast serve`, or name "
                 "another one with --url",
-                url.text(), error.what);
+                error.what);
 }
 
 std::unexpected<base::Error> broken(const http::Headers& headers, std::string_view reason) {
@@ -98,7 +98,7 @@ public:
         authorize(request);
         const auto deadlines = deadlines_for(seconds(10));
         auto exchange = co_await client_.send(url, std::move(request), deadlines);
-        if (!exchange) co_return unreachable(url, exchange.error());
+        if (!exchange) co_return unreachable(exchange.error());
         const base::Deadline deadline = base::Deadline::after(clock_, seconds(10));
         auto body = co_await (*exchange)->read_all(deadline);
         if (!body) co_return broken((*exchange)->headers(), body.error().what);
@@ -117,7 +117,7 @@ public:
         authorize(request);
         const auto deadlines = deadlines_for(head_max);
         auto sent = co_await client_.send(url, std::move(request), deadlines);
-        if (!sent) co_return unreachable(url, sent.error());
+        if (!sent) co_return unreachable(sent.error());
         http::Exchange& exchange = **sent;
         if (exchange.status() != 200) {
             const base::Deadline deadline = base::Deadline::after(clock_, seconds(10));

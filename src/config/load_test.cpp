@@ -70,7 +70,8 @@ TEST(Load, PrefersTheModelBesideTheBinary) {
 
 TEST(Load, LetsFlagsBeatEnvironmentBeatFileBeatDefault) {
     Paper paper;
-    paper.files["h.yaml"] = "log: {level: warning}\nretry:\n  attempts_max: 3\nworker: {threads: 5}\n";
+    paper.files["h.yaml"] =
+        "log: {level: warning}\nretry:\n  attempts_max: 3\nworker: {threads: 5}\n";
     paper.world.environment.emplace_back("HOLDFAST_RETRY_ATTEMPTS_MAX", "4");
     paper.world.environment.emplace_back("HOLDFAST_WORKER_THREADS", "6");
     const auto loaded = paper.load({{"worker.threads", "7", "--threads"}});
@@ -183,9 +184,10 @@ TEST(Refusals, CoverWrongShapes) {
 
 TEST(Refusals, AreAllToldAtOnceUpToALimit) {
     Paper paper;
-    EXPECT_EQ(paper.refusal("foo1: 1\nlog: {level: x}\n"),
-              "h.yaml:1:1: unknown key \"foo1\"\n"
-              "h.yaml:2:14: log.level must be one of trace, debug, info, warning, error, not \"x\"");
+    EXPECT_EQ(
+        paper.refusal("foo1: 1\nlog: {level: x}\n"),
+        "h.yaml:1:1: unknown key \"foo1\"\n"
+        "h.yaml:2:14: log.level must be one of trace, debug, info, warning, error, not \"x\"");
     std::string many;
     for (int i = 0; i < 1000; ++i) many += "zzzzzzzzzzzz" + std::to_string(i) + ": 1\n";
     EXPECT_THAT(paper.refusal(many), HasSubstr("... and 980 more"));
