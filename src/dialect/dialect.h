@@ -28,7 +28,8 @@ public:
     virtual void event(const chat::Event& event, std::string& out) = 0;
     // After the last event: finish chunks, usage, "[DONE]" or the whole body.
     virtual void end(std::string& out) = 0;
-    // A streamed answer that cannot go on: one error event, no "[DONE]".
+    // An answer that cannot go on: one error event and no "[DONE]" for a stream, the error object
+    // in place of the body for a whole answer. `end` is not called after it.
     virtual void error(const base::Error& error, std::string& out) = 0;
 };
 
@@ -38,10 +39,10 @@ struct ErrorAnswer {
 };
 
 struct Dialect {
-    std::string_view name;       // "openai_chat"
+    std::string_view name;  // "openai_chat"
     std::string_view summary;
-    std::string_view path;       // "/v1/chat/completions"
-    std::string_view id_prefix;  // "chatcmpl-"
+    std::string_view path;                 // "/v1/chat/completions"
+    std::string_view id_prefix;            // "chatcmpl-"
     std::string_view stream_content_type;  // "text/event-stream"
     base::Result<chat::Request> (*parse)(std::string_view body);
     std::unique_ptr<Encoder> (*stream_encoder)(const chat::Request& request, AnswerHead head);
@@ -56,5 +57,7 @@ const Dialect* find_by_path(std::string_view path);
 // Status from code and tag: invalid 400 (payload too large 413, media type 415, ...), not_found
 // 404, overloaded 429 or 503, deadline 504, unavailable 503, internal 500.
 ErrorAnswer openai_error(const base::Error& error);
+// The same for an HTTP status that the server itself gives (400, 408, 413, 431 ...).
+ErrorAnswer openai_status_error(int status, std::string_view reason);
 
 }  // namespace holdfast::dialect

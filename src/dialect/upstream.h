@@ -35,11 +35,16 @@ struct Delivered {
 // `upstream_model` replaces request.model.
 UpstreamCall encode_upstream(const chat::Request& request, InstanceKind kind,
                              std::string_view upstream_model, const Delivered& delivered);
-// True if this kind can go on after `delivered` for this request.
+// True if this kind can go on after a part of the answer was delivered: holdfast always, the others
+// for one choice and a prompt that is not token ids; InstanceKind::openai only for raw text.
 bool can_continue(InstanceKind kind, const chat::Request& request);
 
 // Reads the data of one SSE event of an upstream's stream. Accepts `reasoning_content` and
 // `reasoning`. Not thread-safe; one per attempt.
+//
+// An event carries what its chunk carries. Usage arrives after the last finish, as an event of
+// its own (no ids, no text, no finish). A chunk that says nothing (the role alone) gives no event.
+// The ids of scores come from `holdfast.ids`; those of alternatives are not transmitted and are 0.
 class UpstreamReader {
 public:
     struct Read {
@@ -50,8 +55,15 @@ public:
     // stream becomes that error (Origin::instance).
     base::Result<Read> read(std::string_view data);
 
-    UpstreamReader();
+    UpstreamReader();  // of a holdfast worker
+    // The same `kind` and `delivered` as in encode_upstream. Servers other than holdfast may send
+    // thinking unsplit inside the content: an answer that begins with <think>, or what continues
+    // delivered thinking. It is split off here. After delivered content everything is content,
+    // also what the server calls reasoning because it did not see the thinking end.
+    UpstreamReader(InstanceKind kind, const Delivered& delivered);
     ~UpstreamReader();
+    UpstreamReader(UpstreamReader&&) noexcept;
+    UpstreamReader& operator=(UpstreamReader&&) noexcept;
 
 private:
     class Impl;

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "dialect/dialect.h"
+
+namespace holdfast::dialect::openai {
+
+base::Result<chat::Request> parse_chat(std::string_view body);
+std::unique_ptr<Encoder> make_chat_stream_encoder(const chat::Request& request, AnswerHead head);
+std::unique_ptr<Encoder> make_chat_whole_encoder(const chat::Request& request, AnswerHead head);
+
+}  // namespace holdfast::dialect::openai

@@ -1,0 +1,256 @@
+// OpenAI's text completions: POST /v1/completions. The model's raw text; thinking is not split off.
+#include "dialect/openai_completions.h"
+
+#include <utility>
+
+#include "base/assert.h"
+#include "dialect/json_writer.h"
+#include "dialect/limits.h"
+#include "dialect/openai_answer.h"
+#include "dialect/openai_fields.h"
+
+namespace holdfast::dialect::openai {
+namespace {
+
+using base::Result;
+
+// A list of prompts has one entry here; what a list holds is seen from its first element.
+Result<> read_prompt_list(const JsonValue& value, Draft& draft) {
+    HF_TRY_ASSIGN(const std::size_t length, value.length());
+    if (length == 0) return value.refuse("must not be empty");
+    bool is_ids = false;
+    HF_TRY(value.each_element([&](const JsonValue& element) -> Result<> {
+        is_ids = is_ids || element.is_number();
+        return {};
+    }));
+    if (is_ids) {
+        HF_TRY_ASSIGN(draft.request.prompt, read_ids(value));
+        return {};
+    }
+    if (length > 1) return value.refuse("must not be a list of more than one prompt");
+    return value.each_element([&](const JsonValue& element) -> Result<> {
+        if (element.is_array()) {
+            HF_TRY_ASSIGN(auto ids, read_ids(element));
+            if (ids.empty()) return element.refuse("must not be empty");
+            draft.request.prompt = std::move(ids);
+            return {};
+        }
+        HF_TRY_ASSIGN(const std::string_view text, element.string());
+        draft.request.prompt = std::string(text);
+        return {};
+    });
+}
+
+Result<> read_prompt(const JsonValue& value, Draft& draft) {
+    draft.has_prompt = true;
+    if (value.is_array()) return read_prompt_list(value, draft);
+    if (!value.is_string())
+        return value.wrong_type("a string, a list of token ids or a list of one prompt");
+    HF_TRY_ASSIGN(const std::string_view text, value.string());
+    draft.request.prompt = std::string(text);
+    return {};
+}
+
+Result<> read_echo(const JsonValue& value, Draft& draft) {
+    HF_TRY_ASSIGN(draft.request.echo, value.boolean());
+    return {};
+}
+Result<> read_logprobs(const JsonValue& value, Draft& draft) {
+    HF_TRY_ASSIGN(draft.request.logprobs, value.integer(0, alternatives_max));
+    return {};
+}
+Result<> read_best_of(const JsonValue& value, Draft& draft) {
+    HF_TRY_ASSIGN(draft.best_of, value.integer(1, choices_max));
+    return {};
+}
+
+constexpr Field completion_fields[] = {
+    {"prompt", read_prompt},         {"echo", read_echo},
+    {"logprobs", read_logprobs},     {"best_of", read_best_of},
+    {"suffix", refuse_unless_empty},
+};
+
+Result<> check(Draft& draft) {
+    HF_TRY(check_shared(draft));
+    const chat::Request& request = draft.request;
+    if (!draft.has_prompt) return base::fail_field("prompt", "prompt must be given.");
+    if (draft.best_of && *draft.best_of != request.choices) {
+        return base::fail_field("best_of", "best_of other than n is not supported by this server.");
+    }
+    if (request.echo && !std::holds_alternative<std::string>(request.prompt)) {
+        return base::fail_field("echo", "echo needs a prompt that is text.");
+    }
+    if (request.echo && request.logprobs) {
+        return base::fail_field("echo",
+                                "echo together with logprobs is not supported by this "
+                                "server.");
+    }
+    return {};
+}
+
+// The text that every choice begins with.
+std::string echoed(const chat::Request& request) {
+    return request.echo ? std::get<std::string>(request.prompt) : std::string();
+}
+
+class StreamEncoder final : public Encoder {
+public:
+    StreamEncoder(const chat::Request& request, const AnswerHead& head)
+        : prefix_("data: " + answer_prefix(head, "text_completion")),
+          echo_(echoed(request)),
+          want_ids_(request.want_ids),
+          include_usage_(request.include_usage) {}
+
+    void event(const chat::Event& event, std::string& out) override {
+        if (event.usage) usage_ = event.usage;
+        Choice& choice = choice_of(event.choice);
+        const bool begins = !std::exchange(choice.begun, true);
+        if (begins && !echo_.empty()) text_chunk(event.choice, echo_, out);
+        // With ids an event stays one chunk, so that a loss can never fall between its parts.
+        if (want_ids_) {
+            if (!event.ids.empty() || !event.content.empty() || event.finish) {
+                chunk(event, choice, event.finish, out);
+            }
+            return;
+        }
+        if (!event.content.empty() || !event.scores.empty()) {
+            chunk(event, choice, std::nullopt, out);
+        }
+        if (event.finish) {
+            open(event.choice, {}, out);
+            close(event.finish, out);
+            out += "}\n\n";
+        }
+    }
+
+    void end(std::string& out) override {
+        if (include_usage_ && usage_) append_usage_chunk(out, prefix_, *usage_);
+        out += done_event;
+    }
+
+    void error(const base::Error& error, std::string& out) override {
+        append_error_event(out, error);
+    }
+
+private:
+    struct Choice {
+        bool begun = false;
+        std::uint64_t offset = 0;  // characters so far
+    };
+
+    Choice& choice_of(std::uint32_t index) {
+        HF_ASSERT(index < choices_max);
+        if (choices_.size() <= index) choices_.resize(index + 1);
+        return choices_[index];
+    }
+    void open(std::uint32_t index, std::string_view text, std::string& out) {
+        out += prefix_;
+        out += R"({"index":)";
+        append_json_number(out, index);
+        out += R"(,"text":)";
+        append_json_string(out, text);
+    }
+    void close(std::optional<chat::FinishReason> finish, std::string& out) {
+        if (finish) {
+            out += R"(,"finish_reason":")";
+            out += name(*finish);
+            out += R"("}])";
+        } else {
+            out += R"(,"finish_reason":null}])";
+        }
+    }
+    void text_chunk(std::uint32_t index, std::string_view text, std::string& out) {
+        open(index, text, out);
+        close(std::nullopt, out);
+        out += "}\n\n";
+    }
+    void chunk(const chat::Event& event, Choice& choice, std::optional<chat::FinishReason> finish,
+               std::string& out) {
+        open(event.choice, event.content, out);
+        if (!event.scores.empty()) {
+            out += R"(,"logprobs":)";
+            append_completion_scores(out, event.scores, choice.offset);
+        }
+        close(finish, out);
+        if (want_ids_) append_ids(out, event.ids);
+        out += "}\n\n";
+    }
+
+    std::string prefix_, echo_;
+    bool want_ids_, include_usage_;
+    std::vector<Choice> choices_;
+    std::optional<chat::Usage> usage_;
+};
+
+class WholeEncoder final : public Encoder {
+public:
+    WholeEncoder(const chat::Request& request, const AnswerHead& head)
+        : prefix_(answer_prefix(head, "text_completion")),
+          echo_(echoed(request)),
+          has_scores_(request.logprobs.has_value()),
+          choices_(request.choices) {}
+
+    void event(const chat::Event& event, std::string&) override {
+        if (event.usage) usage_ = *event.usage;
+        if (event.choice < choices_.size()) choices_[event.choice].add(event);
+    }
+
+    void end(std::string& out) override {
+        out += prefix_;
+        JsonWriter json(out);
+        for (std::size_t index = 0; index < choices_.size(); ++index) write(json, index);
+        out += R"(],"usage":)";
+        append_usage(out, usage_);
+        out += '}';
+    }
+
+    void error(const base::Error& error, std::string& out) override {
+        out += openai_error(error).body;
+    }
+
+private:
+    void write(JsonWriter& json, std::size_t index) {
+        const CollectedChoice& choice = choices_[index];
+        json.begin_object();
+        json.number("index", index);
+        json.string("text", echo_ + choice.content);
+        json.key("logprobs");
+        if (has_scores_) {
+            std::string scores;
+            std::uint64_t offset = 0;
+            append_completion_scores(scores, choice.scores, offset);
+            json.raw(scores);
+        } else {
+            json.null();
+        }
+        json.string("finish_reason", name(choice.finish.value_or(chat::FinishReason::stop)));
+        json.end_object();
+    }
+
+    std::string prefix_, echo_;
+    bool has_scores_;
+    std::vector<CollectedChoice> choices_;
+    chat::Usage usage_;
+};
+
+}  // namespace
+
+base::Result<chat::Request> parse_completion(std::string_view body) {
+    HF_TRY_ASSIGN(const JsonDocument document, JsonDocument::parse(body));
+    Draft draft;
+    HF_TRY(read_fields(document.root(), completion_fields, draft));
+    HF_TRY(check(draft));
+    return std::move(draft.request);
+}
+
+std::unique_ptr<Encoder> make_completion_stream_encoder(const chat::Request& request,
+                                                        AnswerHead head) {
+    return std::make_unique<StreamEncoder>(request, head);
+}
+
+std::unique_ptr<Encoder> make_completion_whole_encoder(const chat::Request& request,
+                                                       AnswerHead head) {
+    return std::make_unique<WholeEncoder>(request, head);
+}
+
+}  // namespace holdfast::dialect::openai
