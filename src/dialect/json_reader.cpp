@@ -220,8 +220,7 @@ base::Result<JsonDocument> JsonDocument::parse(std::string_view text) {
     if (const auto error = document.parser_.allocate(text.size(), json_depth_max)) {
         return explain(error, text);
     }
-    if (const auto error =
-            document.parser_.parse(text.data(), text.size(), true).get(document.root_)) {
+    if (const auto error = document.parser_.parse(text.data(), text.size(), true).error()) {
         return explain(error, text);
     }
     return document;

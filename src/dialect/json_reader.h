@@ -88,11 +88,10 @@ public:
     // Exactly one JSON document in UTF-8 without a byte-order mark; anything else is
     // Code::invalid. A value that cannot be read (1e999, 01, NaN) is named by its path.
     static base::Result<JsonDocument> parse(std::string_view text);
-    JsonValue root() const { return {root_, nullptr}; }
+    JsonValue root() const { return {parser_.doc.root(), nullptr}; }
 
 private:
     simdjson::dom::parser parser_;
-    simdjson::dom::element root_;
 };
 
 }  // namespace holdfast::dialect

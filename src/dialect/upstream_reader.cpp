@@ -35,6 +35,7 @@ public:
     enum class State {
         off,       // content is content, reasoning is reasoning
         deciding,  // no text yet, or text that may become <think>
+        opened,    // between <think> and the thinking's first character
         thinking,
         trimming,  // between </think> and the answer's first character
         answer,    // everything is content
@@ -55,8 +56,9 @@ public:
         }
         std::string text = std::exchange(held_, {}) + std::exchange(event.content, {});
         if (state_ == State::deciding) decide(text);
+        if (state_ == State::opened) trim(text, State::thinking);
         if (state_ == State::thinking) think(text, event);
-        if (state_ == State::trimming) trim(text);
+        if (state_ == State::trimming) trim(text, State::off);
         if (state_ == State::off) event.content = std::move(text);
         if (event.finish) flush(event);
     }
@@ -71,8 +73,7 @@ private:
             start == std::string::npos ? std::string_view() : std::string_view(text).substr(start);
         if (seen.starts_with(open_tag)) {
             text.erase(0, start + open_tag.size());
-            if (text.starts_with('\n')) text.erase(0, 1);
-            state_ = State::thinking;
+            state_ = State::opened;
         } else if (open_tag.starts_with(seen)) {
             held_ = std::exchange(text, {});
         } else {
@@ -107,9 +108,9 @@ private:
         return tag + newlines;
     }
 
-    void trim(std::string& text) {
+    void trim(std::string& text, State next) {
         text.erase(0, text.find_first_not_of('\n'));
-        if (!text.empty()) state_ = State::off;
+        if (!text.empty()) state_ = next;
     }
 
     void flush(chat::Event& event) {
