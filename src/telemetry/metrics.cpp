@@ -1,7 +1,6 @@
 #include "telemetry/metrics.h"
 
 #include <fmt/format.h>
-#include <utf8proc.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 #include <iterator>
 
 #include "base/assert.h"
+#include "telemetry/printable.h"
 
 namespace holdfast::telemetry {
 
@@ -22,24 +22,6 @@ bool is_name(std::string_view text, bool colon_allowed) {
     return !text.empty() && is_letter(text[0]) && std::ranges::all_of(text, [&](char c) {
         return is_letter(c) || (c >= '0' && c <= '9');
     });
-}
-
-// A scraper drops the whole page for one bad byte, and label values may stem from outside.
-std::string clean_value(std::string_view value) {
-    std::string clean;
-    while (!value.empty()) {
-        utf8proc_int32_t code_point = 0;
-        const auto length =
-            utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(value.data()),
-                             static_cast<utf8proc_ssize_t>(value.size()), &code_point);
-        const std::string_view piece = length > 0
-                                           ? value.substr(0, static_cast<std::size_t>(length))
-                                           : std::string_view("\xEF\xBF\xBD");
-        if (clean.size() + piece.size() > Registry::value_bytes_max) break;
-        clean += piece;
-        value.remove_prefix(length > 0 ? static_cast<std::size_t>(length) : 1);
-    }
-    return clean;
 }
 
 void append_escaped(std::string& out, std::string_view text, bool quote) {
@@ -119,7 +101,8 @@ Registry::Series& Registry::series(std::string_view name, std::string_view help,
     HF_ASSERT(is_name(name, true));
     for (auto& [label, value] : labels) {
         HF_ASSERT(is_name(label, false) && !(kind == Kind::histogram && label == "le"));
-        value = clean_value(value);
+        // A scraper drops the whole page for one bad byte, and values may stem from outside.
+        value = valid_utf8(value, value_bytes_max);
     }
     std::ranges::sort(labels);
 
