@@ -1,4 +1,5 @@
 // OpenAI's text completions: POST /v1/completions. The model's raw text; thinking is not split off.
+// An echoed prompt comes from the engine, as content of each choice's first event.
 #include "dialect/openai_completions.h"
 
 #include <utility>
@@ -77,9 +78,6 @@ Result<> check(Draft& draft) {
     if (draft.best_of && *draft.best_of != request.choices) {
         return base::fail_field("best_of", "best_of other than n is not supported by this server.");
     }
-    if (request.echo && !std::holds_alternative<std::string>(request.prompt)) {
-        return base::fail_field("echo", "echo needs a prompt that is text.");
-    }
     if (request.echo && request.logprobs) {
         return base::fail_field("echo",
                                 "echo together with logprobs is not supported by this "
@@ -88,33 +86,24 @@ Result<> check(Draft& draft) {
     return {};
 }
 
-// The text that every choice begins with.
-std::string echoed(const chat::Request& request) {
-    return request.echo ? std::get<std::string>(request.prompt) : std::string();
-}
-
 class StreamEncoder final : public Encoder {
 public:
     StreamEncoder(const chat::Request& request, const AnswerHead& head)
         : prefix_("data: " + answer_prefix(head, "text_completion")),
-          echo_(echoed(request)),
           want_ids_(request.want_ids),
           include_usage_(request.include_usage) {}
 
     void event(const chat::Event& event, std::string& out) override {
         if (event.usage) usage_ = event.usage;
-        Choice& choice = choice_of(event.choice);
-        const bool begins = !std::exchange(choice.begun, true);
-        if (begins && !echo_.empty()) text_chunk(event.choice, echo_, out);
         // With ids an event stays one chunk, so that a loss can never fall between its parts.
         if (want_ids_) {
             if (!event.ids.empty() || !event.content.empty() || event.finish) {
-                chunk(event, choice, event.finish, out);
+                chunk(event, event.finish, out);
             }
             return;
         }
         if (!event.content.empty() || !event.scores.empty()) {
-            chunk(event, choice, std::nullopt, out);
+            chunk(event, std::nullopt, out);
         }
         if (event.finish) {
             open(event.choice, {}, out);
@@ -133,15 +122,11 @@ public:
     }
 
 private:
-    struct Choice {
-        bool begun = false;
-        std::uint64_t offset = 0;  // characters so far
-    };
-
-    Choice& choice_of(std::uint32_t index) {
+    // Characters that the scores of a choice have covered.
+    std::uint64_t& offset_of(std::uint32_t index) {
         HF_ASSERT(index < choices_max);
-        if (choices_.size() <= index) choices_.resize(index + 1);
-        return choices_[index];
+        if (offsets_.size() <= index) offsets_.resize(index + 1);
+        return offsets_[index];
     }
     void open(std::uint32_t index, std::string_view text, std::string& out) {
         out += prefix_;
@@ -159,26 +144,21 @@ private:
             out += R"(,"finish_reason":null}])";
         }
     }
-    void text_chunk(std::uint32_t index, std::string_view text, std::string& out) {
-        open(index, text, out);
-        close(std::nullopt, out);
-        out += "}\n\n";
-    }
-    void chunk(const chat::Event& event, Choice& choice, std::optional<chat::FinishReason> finish,
+    void chunk(const chat::Event& event, std::optional<chat::FinishReason> finish,
                std::string& out) {
         open(event.choice, event.content, out);
         if (!event.scores.empty()) {
             out += R"(,"logprobs":)";
-            append_completion_scores(out, event.scores, choice.offset);
+            append_completion_scores(out, event.scores, offset_of(event.choice));
         }
         close(finish, out);
         if (want_ids_) append_ids(out, event.ids);
         out += "}\n\n";
     }
 
-    std::string prefix_, echo_;
+    std::string prefix_;
     bool want_ids_, include_usage_;
-    std::vector<Choice> choices_;
+    std::vector<std::uint64_t> offsets_;
     std::optional<chat::Usage> usage_;
 };
 
@@ -186,7 +166,6 @@ class WholeEncoder final : public Encoder {
 public:
     WholeEncoder(const chat::Request& request, const AnswerHead& head)
         : prefix_(answer_prefix(head, "text_completion")),
-          echo_(echoed(request)),
           has_scores_(request.logprobs.has_value()),
           choices_(request.choices) {}
 
@@ -213,7 +192,7 @@ private:
         const CollectedChoice& choice = choices_[index];
         json.begin_object();
         json.number("index", index);
-        json.string("text", echo_ + choice.content);
+        json.string("text", choice.content);
         json.key("logprobs");
         if (has_scores_) {
             std::string scores;
@@ -227,7 +206,7 @@ private:
         json.end_object();
     }
 
-    std::string prefix_, echo_;
+    std::string prefix_;
     bool has_scores_;
     std::vector<CollectedChoice> choices_;
     chat::Usage usage_;

@@ -61,13 +61,21 @@ private:
         if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request_.prompt)) {
             write_messages(*messages);
         } else if (const auto* text = std::get_if<std::string>(&request_.prompt)) {
-            const bool goes_on = kind_ != InstanceKind::holdfast;
-            json_.string("prompt", goes_on ? *text + delivered_.content : *text);
+            json_.string("prompt", prompt_text(*text));
         } else {
             json_.key("prompt");
             write_ids(std::get<std::vector<chat::TokenId>>(request_.prompt));
         }
     }
+
+    // Other servers go on from a longer prompt. After an echo the prompt is part of what was
+    // delivered, and must not be echoed again.
+    std::string prompt_text(const std::string& text) const {
+        if (!goes_on()) return text;
+        return request_.echo ? delivered_.content : text + delivered_.content;
+    }
+
+    bool goes_on() const { return kind_ != InstanceKind::holdfast && delivered_.any(); }
 
     void write_message(std::string_view role, std::string_view content,
                        std::string_view reasoning) {
@@ -84,10 +92,9 @@ private:
         for (const chat::Message& message : messages) {
             write_message(role_name(message.role), message.content, message.reasoning);
         }
-        const bool goes_on = delivered_.any() && kind_ != InstanceKind::holdfast;
-        if (goes_on) write_message("assistant", beginning(), {});
+        if (goes_on()) write_message("assistant", beginning(), {});
         json_.end_array();
-        if (!goes_on) return;
+        if (!goes_on()) return;
         if (kind_ == InstanceKind::vllm) {
             json_.boolean("continue_final_message", true);
             json_.boolean("add_generation_prompt", false);
@@ -196,6 +203,7 @@ private:
                 json_.number("logprobs", *request_.logprobs);
             }
         }
+        if (request_.echo && !goes_on()) json_.boolean("echo", true);
         if (!request_.user.empty()) json_.string("user", request_.user);
     }
 

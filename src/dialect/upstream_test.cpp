@@ -188,6 +188,12 @@ TEST(Upstream, ContinuesRawTextByMakingItThePrompt) {
     const auto call = encode_upstream(request, InstanceKind::openai, "m", {"", " upon"});
     EXPECT_EQ(call.path, "/v1/completions");
     EXPECT_THAT(call.body, HasSubstr(R"("prompt":"Once upon")"));
+    const auto echo = parse("/v1/completions", R"({"model":"r1","prompt":"Once","echo":true})");
+    EXPECT_THAT(encode_upstream(echo, InstanceKind::vllm, "m", {}).body,
+                HasSubstr(R"("echo":true)"));
+    const auto body = encode_upstream(echo, InstanceKind::vllm, "m", {"", "Once upon"}).body;
+    EXPECT_THAT(body, HasSubstr(R"("prompt":"Once upon")"));
+    EXPECT_THAT(body, Not(HasSubstr("echo")));
 }
 
 TEST(Upstream, KnowsWhichAnswersCanBeContinued) {
