@@ -15,25 +15,28 @@ namespace holdfast::text {
 
 using chat::TokenId;
 
-// Byte-level BPE with NFC normalisation and the Qwen2 split pattern. Immutable after load; any
+// Byte-level BPE with the split patterns of Qwen2 (with NFC) and Llama 3. Immutable after load; any
 // thread may call. Cost is O(n log n) in the text's length for every text.
 class Tokenizer {
 public:
     virtual ~Tokenizer() = default;
     // Ids of `text`. Added tokens written out in the text become their ids, as in Hugging Face;
-    // nothing (no BOS) is added. Invalid UTF-8 is encoded byte by byte.
+    // nothing (no BOS) is added. Bytes that are not UTF-8 are kept: they count as symbols where
+    // words are split. `text` must be shorter than 4 GiB.
     virtual std::vector<TokenId> encode(std::string_view text) const = 0;
     // The bytes that a token stands for: perhaps half a character. Special tokens give their name;
     // ids without a token (padding rows) give an empty view.
     virtual std::string_view bytes(TokenId id) const = 0;
-    // Special tokens (BOS, EOS, <｜User｜> ...) make no text in an answer. <think> is not special.
+    // Special tokens (BOS, EOS) make no text in an answer. Which tokens are special is what
+    // tokenizer.json says: in R1's, <think>, <｜User｜> and the tool marks are not.
     virtual bool is_special(TokenId id) const = 0;
     virtual bool exists(TokenId id) const = 0;  // false for padding rows: masked in sampling
+    // The token with these bytes, added tokens first.
     virtual std::optional<TokenId> find(std::string_view token) const = 0;
     virtual TokenId size() const = 0;  // largest id + 1
 };
 
-// Reads tokenizer.json and tokenizer_config.json. Errors name file, field and reason; an id at or
+// Reads tokenizer.json. Errors name file, field and reason; an id at or
 // above `vocab_rows` (rows of the model's embedding) is refused.
 base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& folder,
                                                               TokenId vocab_rows);

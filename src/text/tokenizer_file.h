@@ -1,0 +1,32 @@
+// What a tokenizer.json says, checked.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/vocabulary.h"
+#include "text/word_split.h"
+
+namespace holdfast::text {
+
+struct TokenizerFile {
+    Vocabulary vocabulary;
+    std::array<chat::TokenId, 256> bytes{};  // the token of each byte
+    std::vector<Merge> merges;
+    AddedTokens added;                   // found in the text as it is
+    AddedTokens added_normalized;        // found after normalisation
+    std::vector<WordSplitter> splitter;  // exactly one
+    bool normalizes = false;             // to NFC
+    bool ignores_merges = false;  // a word that is a token becomes it, whatever the merges say
+};
+
+// Reads a byte-level BPE tokenizer. Whatever would change ids and is not supported is refused; the
+// post-processor, truncation and padding are not read, as they are the caller's matter. Every id
+// must be below `vocab_rows`.
+base::Result<TokenizerFile> read_tokenizer_file(const std::string& path, chat::TokenId vocab_rows);
+
+}  // namespace holdfast::text
