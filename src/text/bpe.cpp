@@ -53,7 +53,7 @@ void Bpe::encode(std::string_view word, Scratch& scratch, std::vector<chat::Toke
         // The pair may have gone since it was noted. A rank belongs to one pair alone.
         if (scratch.symbols[position].rank == top >> 32) merge(scratch, position);
     }
-    for (std::uint32_t i = 0; i != none && i < length; i = scratch.symbols[i].next)
+    for (std::uint32_t i = length == 0 ? none : 0; i != none; i = scratch.symbols[i].next)
         ids.push_back(scratch.symbols[i].id);
 }
 

@@ -22,7 +22,8 @@ public:
     JsonField element(std::size_t index, simdjson::dom::element value) const;
 
     bool present() const { return present_; }  // neither absent nor null
-    bool is_string() const { return present_ && value_.is_string(); }
+    const std::string& where() const { return where_; }
+    bool is_object() const { return present_ && value_.is_object(); }
     bool is_array() const { return present_ && value_.is_array(); }
 
     base::Result<bool> boolean() const;

@@ -59,8 +59,8 @@ ByteLevelTokenizer::ByteLevelTokenizer(TokenizerFile file)
 
 void ByteLevelTokenizer::find_whole_words(bool ignores_merges) {
     Encoding encoding;
-    whole_words_.reserve(vocabulary_.merged.size());
-    for (const auto& [bytes, id] : vocabulary_.merged) {
+    whole_words_.reserve(vocabulary_.model.size());
+    for (const auto& [bytes, id] : vocabulary_.model) {
         encoding.ids.clear();
         if (!ignores_merges) bpe_.encode(bytes, encoding.scratch, encoding.ids);
         if (ignores_merges || encoding.ids == std::vector{id}) whole_words_.emplace(bytes, id);

@@ -56,19 +56,24 @@ private:
     std::string pending_;
 };
 
-// How a model's folder wants conversations written.
+// How a model's folder wants conversations written. Immutable; any thread may call.
 class ChatTemplate {
 public:
-    // Recognises the templates of the R1 family in tokenizer_config.json (or chat_template.jinja);
-    // any other template is refused with a clear message.
+    // Recognises the templates of the R1 family in chat_template.jinja, or else in
+    // tokenizer_config.json; any other template is refused with a clear message. No template is
+    // executed: what the family's templates do is written in render.
     static base::Result<ChatTemplate> load(const std::string& folder);
-    // The whole prompt, BOS included, ending in the generation prompt.
+    // The whole prompt, BOS included, ending in the generation prompt, except after tool outputs:
+    // there the family's templates add none. The BOS is text, which Tokenizer::encode makes an id.
     std::string render(std::span<const chat::Message> messages) const;
     // The generation prompt opens <think>, so that output starts inside the thinking.
     bool opens_thinking() const { return opens_thinking_; }
+    // The same for the prompt of these messages: false where it ends in tool outputs.
+    bool opens_thinking(std::span<const chat::Message> messages) const;
 
 private:
     std::string bos_;
+    std::string generation_prompt_;
     bool opens_thinking_ = true;
 };
 

@@ -281,8 +281,9 @@ Result<> Reader::read_added_token(const JsonField& field) {
         return field["id"].fail(Code::corrupt, "id {} is given twice, the second time to \"{}\"",
                                 id, content);
 
-    hold(id, std::string(content));
+    hold(id, bytes_of_spelling(content).value_or(std::string(content)));
     added_[id] = true;
+    file_.vocabulary.added.emplace(content, id);
     file_.vocabulary.special[id] = special;
     if (!normalized) {
         file_.added.add(content, id);
@@ -296,11 +297,9 @@ Result<> Reader::read_added_token(const JsonField& field) {
 
 void Reader::index_tokens() {
     auto& vocabulary = file_.vocabulary;
-    vocabulary.merged.reserve(vocabulary.bytes.size());
-    for (TokenId id = 0; vocabulary.holds(id); ++id) {
-        const std::string& bytes = vocabulary.bytes[id];
-        if (!bytes.empty()) (added_[id] ? vocabulary.added : vocabulary.merged).emplace(bytes, id);
-    }
+    vocabulary.model.reserve(spellings_.size());
+    for (const auto& [spelling, id] : spellings_)
+        vocabulary.model.emplace(vocabulary.bytes[id], id);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,12 +25,14 @@ using TokenIndex = std::unordered_map<std::string_view, chat::TokenId, TextHash>
 struct Vocabulary {
     std::vector<std::string> bytes;  // by id
     std::vector<bool> special;       // by id
-    TokenIndex added;                // added tokens, by content
-    TokenIndex merged;               // tokens of the model, by bytes
+    TokenIndex model;                // the tokens that merging makes, by bytes
+    // The tokens found by their spelling. Not by bytes: where the spelling consists of characters
+    // that stand for bytes, it is decoded like any other token's.
+    std::map<std::string, chat::TokenId, std::less<>> added;
 
     std::optional<chat::TokenId> find(std::string_view token) const {
         if (const auto entry = added.find(token); entry != added.end()) return entry->second;
-        if (const auto entry = merged.find(token); entry != merged.end()) return entry->second;
+        if (const auto entry = model.find(token); entry != model.end()) return entry->second;
         return std::nullopt;
     }
     bool holds(chat::TokenId id) const {
