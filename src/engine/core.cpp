@@ -1,0 +1,173 @@
+#include "engine/core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace holdfast::engine {
+namespace {
+
+// One place in the batch stays for a prompt chunk, so that decoding cannot starve newcomers.
+SchedulerLimits limits_of(const model::Model& model, const Options& options) {
+    const std::uint32_t batch = model.batch_tokens_max();
+    return {.running_max = std::min(options.running_max, std::max(batch, 2U) - 1),
+            .prefill_tokens_max = options.prefill_tokens_max,
+            .batch_tokens_max = batch};
+}
+
+}  // namespace
+
+Core::Core(model::Model& model, const text::Tokenizer& tokenizer, const Options& options,
+           const base::Clock& clock)
+    : model_(model),
+      clock_(clock),
+      vocab_(model.shape().vocab),
+      pool_(model.blocks(), options.prefix_cache),
+      scheduler_(pool_, limits_of(model, options)),
+      sampler_(tokenizer, model.shape()) {}
+
+void Core::add(std::unique_ptr<Group> group) {
+    group->arrival = arrivals_++;
+    counters_.prompt_tokens += group->prompt_tokens;
+    for (Sequence& sequence : group->sequences) {
+        if (sequence.phase != Phase::finished) {
+            scheduler_.add(sequence);
+            continue;
+        }
+        // Resumed when its answer was already complete: the reader needs only to hear that.
+        group->events.push_back({.choice = sequence.choice, .finish = sequence.output.finish()});
+    }
+    if (group->unfinished == 0) group->events.back().usage = group->usage();
+    if (!group->events.empty()) group->channel->push(group->events);
+    if (group->unfinished > 0) groups_.push_back(std::move(group));
+}
+
+bool Core::step() {
+    drop_cancelled_and_expired();
+    const std::span<const Row> rows = scheduler_.plan();
+    if (rows.empty()) return false;
+    run(rows);
+    return true;
+}
+
+void Core::drop_cancelled_and_expired() {
+    const base::Instant now = clock_.now();
+    for (const std::unique_ptr<Group>& group : groups_) {
+        if (group->channel->cancelled()) {
+            ++counters_.cancelled;
+            fail(*group, {base::Code::cancelled, "the reader has left", base::Origin::client});
+        } else if (group->deadline.passed(now)) {
+            fail(*group, {.code = base::Code::deadline,
+                          .what = "the request's deadline passed before its answer was complete",
+                          .tag = "deadline_exceeded"});
+        }
+    }
+    forget_finished_groups();
+}
+
+void Core::run(std::span<const Row> rows) {
+    slices_.clear();
+    for (const Row& row : rows) {
+        const Sequence& sequence = *row.sequence;
+        slices_.push_back({.tokens = {sequence.ids.data() + sequence.computed, row.tokens},
+                           .position = sequence.computed,
+                           .blocks = sequence.blocks,
+                           .logits = row.samples ? 1U : 0U});
+    }
+    const std::span<const float> logits = model_.forward(slices_);
+    commit(rows, logits);
+    push_events();
+    ++counters_.steps;
+}
+
+void Core::commit(std::span<const Row> rows, std::span<const float> logits) {
+    for (const Row& row : rows) {
+        Sequence& sequence = *row.sequence;
+        const std::span<const float> row_logits =
+            row.samples ? logits.first(vocab_) : std::span<const float>();
+        logits = logits.subspan(row_logits.size());
+        if (sequence.phase == Phase::finished) continue;  // a sibling's row has failed the group
+        scheduler_.advance(row);
+        if (!row.samples) continue;
+        if (auto sampled = sample(sequence, row_logits); !sampled)
+            fail(sequence.group, std::move(sampled).error());
+    }
+    HF_ASSERT(logits.empty());
+}
+
+base::Result<void> Core::sample(Sequence& sequence, std::span<const float> row) {
+    Group& group = sequence.group;
+    HF_TRY_ASSIGN(Sampler::Draw draw, sampler_.sample(row, group.request, sequence.history,
+                                                      sequence.choice, sequence.output.tokens()));
+    ++counters_.generated_tokens;
+    sequence.ids.push_back(draw.id);
+    sequence.history.add(draw.id);
+    Output::Text text = sequence.output.feed(draw.id);
+    chat::Event& event = group.events.emplace_back();
+    event.choice = sequence.choice;
+    event.ids.push_back(draw.id);
+    event.reasoning = std::move(text.reasoning);
+    event.content = std::move(text.content);
+    if (draw.score) event.scores.push_back(*std::move(draw.score));
+    if (text.finish) finish(sequence, event);
+    return {};
+}
+
+void Core::finish(Sequence& sequence, chat::Event& event) {
+    event.finish = sequence.output.finish();
+    scheduler_.remove(sequence);
+    if (--sequence.group.unfinished == 0) event.usage = sequence.group.usage();
+}
+
+void Core::fail(Group& group, base::Error error) {
+    for (Sequence& sequence : group.sequences) scheduler_.remove(sequence);
+    group.unfinished = 0;
+    if (!group.events.empty()) group.channel->push(group.events);
+    group.channel->fail(std::move(error));
+}
+
+void Core::push_events() {
+    bool some_finished = false;
+    for (const std::unique_ptr<Group>& group : groups_) {
+        if (!group->events.empty()) group->channel->push(group->events);
+        some_finished |= group->unfinished == 0;
+    }
+    if (some_finished) forget_finished_groups();
+}
+
+void Core::forget_finished_groups() {
+    std::erase_if(groups_, [](const auto& group) { return group->unfinished == 0; });
+}
+
+base::Deadline Core::nearest_deadline() const {
+    base::Deadline nearest;
+    for (const std::unique_ptr<Group>& group : groups_) nearest = nearest.sooner(group->deadline);
+    return nearest;
+}
+
+Stats Core::stats() const {
+    Stats stats = counters_;
+    for (const Sequence* sequence : scheduler_.running())
+        ++(sequence->group.channel->paused() ? stats.paused : stats.running);
+    for (const Sequence* sequence : scheduler_.waiting())
+        ++(sequence->group.channel->paused() ? stats.paused : stats.waiting);
+    stats.blocks_used = pool_.used();
+    stats.blocks_total = pool_.total();
+    stats.cached_tokens = scheduler_.cached_tokens();
+    stats.preemptions = scheduler_.preemptions();
+    return stats;
+}
+
+void Core::fail_unstarted(const base::Error& error) {
+    for (const std::unique_ptr<Group>& group : groups_)
+        if (std::ranges::none_of(group->sequences, &Sequence::admitted_before)) fail(*group, error);
+    forget_finished_groups();
+}
+
+void Core::fail_all(const base::Error& error) {
+    for (const std::unique_ptr<Group>& group : groups_) fail(*group, error);
+    groups_.clear();
+}
+
+}  // namespace holdfast::engine

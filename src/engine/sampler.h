@@ -1,0 +1,91 @@
+// From one row of logits to one token.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.h"
+#include "chat/event.h"
+#include "chat/request.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+namespace holdfast::engine {
+
+// Which ids a choice has seen: the penalties' memory. Remembers nothing if the request has no
+// penalties. It follows from the ids alone, so a resume rebuilds it by adding them again.
+class History {
+public:
+    History(const chat::Sampling& sampling, std::span<const chat::TokenId> prompt);
+    void add(chat::TokenId generated);
+
+    struct Seen {
+        chat::TokenId id;
+        std::uint32_t generated;  // times; 0: only in the prompt
+    };
+    std::span<const Seen> seen() const { return seen_; }
+
+private:
+    Seen& entry(chat::TokenId id);
+    bool active_;
+    std::vector<Seen> seen_;
+    std::unordered_map<chat::TokenId, std::uint32_t> index_;
+};
+
+// Engine thread only; owns scratch memory for one row and allocates no more per token, unless log
+// probabilities are asked for. The result is a function of its arguments, bit for bit.
+//
+// Order of operations:
+//   1. ids without a token (padding rows of the head) are masked; a NaN or +inf is an error
+//   2. log probabilities: log-softmax of the row as it is now, before everything below
+//   3. repetition penalty, then frequency and presence penalties, then logit_bias
+//   4. before min_tokens, end-of-sequence and stop ids are masked
+//   5. temperature 0: the largest logit, the lowest id among equals. Otherwise
+//   6. weights exp((logit - largest) / temperature); below e^-32 a weight counts as 0, which all
+//      ids of the largest vocabulary together could not make visible in a 24-bit random number
+//   7. top_k, top_p (the fewest likeliest ids with at least that share), min_p; equal logits rank
+//      by id
+//   8. inverse of the cumulative weights at base::uniform(seed, choice, position), by ascending id
+//      if neither top_k nor top_p is set, else by descending weight
+// Penalties: Keskar et al. 2019 (repetition) and OpenAI's API reference (the other two). Top-p:
+// Holtzman et al. 2020. Min-p: Nguyen et al. 2024.
+class Sampler {
+public:
+    Sampler(const text::Tokenizer& tokenizer, const model::Shape& shape);
+
+    struct Draw {
+        chat::TokenId id = 0;
+        std::optional<chat::TokenScore> score;  // when the request asks for log probabilities
+    };
+    // `row` has shape.vocab logits, `position` is the number of tokens generated before this one.
+    // Errors: internal, if the row holds a NaN or no finite logit.
+    base::Result<Draw> sample(std::span<const float> row, const chat::Request& request,
+                              const History& history, std::uint32_t choice, std::uint32_t position);
+
+private:
+    struct Candidate {
+        float logit;
+        chat::TokenId id;
+        double weight;
+    };
+    static bool likelier(const Candidate& a, const Candidate& b);
+
+    base::Result<void> load(std::span<const float> row);
+    void adjust(const chat::Request& request, const History& history, std::uint32_t position);
+    chat::TokenId draw(const chat::Sampling& sampling, std::uint32_t choice,
+                       std::uint32_t position);
+    void weigh(float largest, float temperature);
+    void keep_top_k(std::size_t k);
+    void keep_top_p(double share);
+    chat::TokenScore score(chat::TokenId id, std::uint32_t alternatives) const;
+
+    const text::Tokenizer& tokenizer_;
+    std::vector<chat::TokenId> eos_;
+    std::vector<chat::TokenId> missing_;  // rows without a token
+    std::vector<float> logits_;
+    std::vector<Candidate> candidates_;
+};
+
+}  // namespace holdfast::engine
