@@ -23,7 +23,7 @@ Output::Text Output::feed(chat::TokenId id) {
     if (rules_.splits_reasoning && splitter_.thinking()) ++reasoning_tokens_;
 
     const bool may_stop = tokens_ > rules_.min_tokens;
-    if (may_stop && std::ranges::contains(rules_.end_ids, id)) {
+    if (may_stop && std::ranges::find(rules_.end_ids, id) != rules_.end_ids.end()) {
         flush_held_back(text);
         end(chat::FinishReason::stop, text);
         return text;
