@@ -1,69 +1,64 @@
 #include "base/notify.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
 namespace holdfast::base {
-
 namespace {
 
-constexpr int first_inherited_fd = 3;  // SD_LISTEN_FDS_START
-
-std::optional<std::uint64_t> number_from_environment(const char* name) {
-    const char* text = std::getenv(name);
+std::optional<std::uint64_t> number_in(const char* name) {
+    const char* const text = std::getenv(name);
     if (text == nullptr) return std::nullopt;
+    const char* const end = text + std::strlen(text);
     std::uint64_t value = 0;
-    const char* end = text + std::strlen(text);
-    const auto [stop, error] = std::from_chars(text, end, value);
-    if (error != std::errc() || stop != end) return std::nullopt;
+    const auto [rest, error] = std::from_chars(text, end, value);
+    if (error != std::errc() || rest != end) return std::nullopt;
     return value;
 }
 
 }  // namespace
 
+Notifier::Notifier(std::string_view address) {
+    const bool is_address = address.starts_with('/') || address.starts_with('@');
+    if (!is_address || address.size() < 2 || address.size() >= sizeof(sockaddr_un::sun_path))
+        return;
+    address_ = address;
+    fd_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
 Notifier Notifier::from_environment() {
-    Notifier notifier;
-    const char* address = std::getenv("NOTIFY_SOCKET");
-    if (address == nullptr || *address == '\0') return notifier;
-    notifier.address_ = address;
-    notifier.socket_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (const auto microseconds = number_from_environment("WATCHDOG_USEC"))
-        notifier.alive_every_ = std::chrono::microseconds(*microseconds) / 4;
-    return notifier;
+    const char* const address = std::getenv("NOTIFY_SOCKET");
+    return address == nullptr ? Notifier() : Notifier(address);
 }
 
-void Notifier::send(std::string_view message) {
-    sockaddr_un to{};
-    if (!socket_ || address_.size() >= sizeof to.sun_path) return;
-    to.sun_family = AF_UNIX;
-    std::memcpy(to.sun_path, address_.data(), address_.size());
-    if (to.sun_path[0] == '@') to.sun_path[0] = '\0';
-    const auto bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address_.size());
-    (void)::sendto(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL,
-                   reinterpret_cast<const sockaddr*>(&to), bytes);
+void Notifier::send(std::string_view text) const {
+    if (!fd_) return;
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, address_.data(), address_.size());
+    const bool is_abstract = address_.front() == '@';
+    if (is_abstract) address.sun_path[0] = '\0';
+    // A path ends with its NUL, an abstract name with its last byte, unix(7).
+    const std::size_t length =
+        offsetof(sockaddr_un, sun_path) + address_.size() + (is_abstract ? 0 : 1);
+    (void)::sendto(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL,
+                   reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(length));
 }
 
-void Notifier::ready(std::string_view status) { send(fmt::format("READY=1\nSTATUS={}", status)); }
-void Notifier::status(std::string_view text) { send(fmt::format("STATUS={}", text)); }
-void Notifier::stopping() { send("STOPPING=1"); }
-void Notifier::alive() { send("WATCHDOG=1"); }
-void Notifier::listening(std::string_view address) {
-    send(fmt::format("X_HOLDFAST_LISTEN={}", address));
-}
-
-std::optional<UniqueFd> inherited_listener() {
-    const auto count = number_from_environment("LISTEN_FDS");
-    const auto pid = number_from_environment("LISTEN_PID");
-    if (!count || *count < 1 || pid != static_cast<std::uint64_t>(::getpid())) return std::nullopt;
-    ::fcntl(first_inherited_fd, F_SETFD, FD_CLOEXEC);
-    return UniqueFd(first_inherited_fd);
+std::optional<std::chrono::microseconds> watchdog_interval() {
+    const auto pid = number_in("WATCHDOG_PID");
+    if (pid && *pid != static_cast<std::uint64_t>(::getpid())) return std::nullopt;
+    if (pid == std::nullopt && std::getenv("WATCHDOG_PID") != nullptr) return std::nullopt;
+    const auto interval = number_in("WATCHDOG_USEC");
+    constexpr std::uint64_t sensible_max = 1'000'000ULL * 86'400;
+    if (!interval || *interval == 0 || *interval > sensible_max) return std::nullopt;
+    return std::chrono::microseconds(*interval);
 }
 
 }  // namespace holdfast::base

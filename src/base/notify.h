@@ -1,40 +1,35 @@
-// The child's half of systemd's service protocols (sd_notify(3), sd_listen_fds(3)): the keeper and
-// systemd understand the same messages. Without their environment variables nothing is sent.
+// The sending end of systemd's notification protocol, sd_notify(3), towards whoever started this
+// process: the keeper or systemd. Without NOTIFY_SOCKET nothing is sent.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "base/clock.h"
 #include "base/unique_fd.h"
 
 namespace holdfast::base {
 
-// Sends never block: a message that the socket does not take at once is lost, and the next one
-// tells the same. Any thread.
+// Any thread. Never blocks: what the receiver has no room for is lost, as the protocol allows.
 class Notifier {
 public:
-    // Reads NOTIFY_SOCKET and WATCHDOG_USEC.
+    Notifier() = default;  // sends nothing
+    // A path, or '@' and an abstract name. An address that cannot be one is as none.
+    explicit Notifier(std::string_view address);
+    // To NOTIFY_SOCKET.
     static Notifier from_environment();
 
-    void ready(std::string_view status);
-    void status(std::string_view text);
-    void stopping();
-    void alive();                              // WATCHDOG=1
-    void listening(std::string_view address);  // X_HOLDFAST_LISTEN=host:port
-    // How often `alive` is wanted: a quarter of what the other side tolerates. Nothing: not wanted.
-    std::optional<Duration> alive_every() const { return alive_every_; }
+    bool active() const { return static_cast<bool>(fd_); }
+    // Lines such as "READY=1\nSTATUS=serving".
+    void send(std::string_view text) const;
 
 private:
-    void send(std::string_view message);
-
-    UniqueFd socket_;
-    std::string address_;  // as in NOTIFY_SOCKET; a leading '@' is an abstract name
-    std::optional<Duration> alive_every_;
+    UniqueFd fd_;
+    std::string address_;
 };
 
-// The first of LISTEN_FDS' sockets if they are meant for this process, or nothing.
-std::optional<UniqueFd> inherited_listener();
+// How often WATCHDOG=1 is expected (WATCHDOG_USEC, if WATCHDOG_PID is absent or ours).
+std::optional<std::chrono::microseconds> watchdog_interval();
 
 }  // namespace holdfast::base

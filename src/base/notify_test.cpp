@@ -4,65 +4,89 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 namespace holdfast::base {
 namespace {
 
-// A datagram socket with an abstract name, as the keeper has one.
-class NotifySocket {
+// A bound datagram socket; the kernel picks the abstract name when there is no path.
+class Receiver {
 public:
-    NotifySocket() : fd_(::socket(AF_UNIX, SOCK_DGRAM, 0)) {
-        sockaddr_un address{};
+    explicit Receiver(const std::string& path = {}) {
+        fd_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        sockaddr_un address = {};
         address.sun_family = AF_UNIX;
-        ::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(sa_family_t));  // autobind
-        socklen_t bytes = sizeof address;
-        ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &bytes);
-        name_ =
-            "@" + std::string(address.sun_path + 1, bytes - offsetof(sockaddr_un, sun_path) - 1);
+        std::memcpy(address.sun_path, path.data(), path.size());
+        const socklen_t length = path.empty() ? sizeof(address.sun_family) : sizeof(address);
+        EXPECT_EQ(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+        address_ = path;
+        if (!path.empty()) return;
+        socklen_t size = sizeof(address);
+        ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &size);
+        address_ =
+            "@" + std::string(address.sun_path + 1, size - offsetof(sockaddr_un, sun_path) - 1);
     }
-    const std::string& name() const { return name_; }
+    const std::string& address() const { return address_; }
     std::string receive() {
-        char buffer[256];
-        const ssize_t bytes = ::recv(fd_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
-        return bytes < 0 ? "" : std::string(buffer, static_cast<std::size_t>(bytes));
+        std::array<char, 4096> text;
+        const ssize_t size = ::recv(fd_.get(), text.data(), text.size(), 0);
+        return size < 0 ? "nothing" : std::string(text.data(), static_cast<std::size_t>(size));
     }
 
 private:
     UniqueFd fd_;
-    std::string name_;
+    std::string address_;
 };
 
-TEST(Notifier, SpeaksTheNotifyProtocolToASocketWithAnAbstractName) {
-    NotifySocket socket;
-    ::setenv("NOTIFY_SOCKET", socket.name().c_str(), 1);
-    ::setenv("WATCHDOG_USEC", "8000000", 1);
-    Notifier notifier = Notifier::from_environment();
-    EXPECT_EQ(notifier.alive_every(), std::chrono::seconds(2));
-    notifier.ready("serving");
-    EXPECT_EQ(socket.receive(), "READY=1\nSTATUS=serving");
-    notifier.alive();
-    EXPECT_EQ(socket.receive(), "WATCHDOG=1");
-    notifier.listening("127.0.0.1:99");
-    EXPECT_EQ(socket.receive(), "X_HOLDFAST_LISTEN=127.0.0.1:99");
+TEST(Notifier, SendsToAnAbstractNameAndToAPath) {
+    Receiver abstract;
+    Notifier(abstract.address()).send("READY=1\nSTATUS=serving");
+    EXPECT_EQ(abstract.receive(), "READY=1\nSTATUS=serving");
+
+    const std::string path =
+        (std::filesystem::temp_directory_path() / ("notify-" + std::to_string(::getpid())))
+            .string();
+    Receiver named(path);
+    Notifier(path).send("STOPPING=1");
+    EXPECT_EQ(named.receive(), "STOPPING=1");
+    std::filesystem::remove(path);
 }
 
-TEST(Notifier, SaysNothingWhenNobodyAsked) {
-    ::unsetenv("NOTIFY_SOCKET");
+TEST(Notifier, IsSilentWithoutAReceiver) {
+    for (const std::string& address :
+         {std::string(), std::string("@"), std::string("relative"), "/" + std::string(200, 'x')}) {
+        const Notifier notifier(address);
+        EXPECT_FALSE(notifier.active());
+        notifier.send("READY=1");
+    }
+    Notifier("/nonexistent/socket").send("READY=1");
+}
+
+TEST(Notifier, NeverBlocksOnAReceiverThatDoesNotRead) {
+    Receiver receiver;
+    const Notifier notifier(receiver.address());
+    for (int i = 0; i < 10'000; ++i) notifier.send("WATCHDOG=1");
+    EXPECT_EQ(receiver.receive(), "WATCHDOG=1");
+}
+
+TEST(WatchdogInterval, IsReadOnlyWhenItIsMeantForThisProcess) {
+    ::setenv("WATCHDOG_USEC", "2000000", 1);
+    ::unsetenv("WATCHDOG_PID");
+    EXPECT_EQ(watchdog_interval(), std::chrono::seconds(2));
+    ::setenv("WATCHDOG_PID", std::to_string(::getpid()).c_str(), 1);
+    EXPECT_EQ(watchdog_interval(), std::chrono::seconds(2));
+    ::setenv("WATCHDOG_PID", "1", 1);
+    EXPECT_EQ(watchdog_interval(), std::nullopt);
+    ::unsetenv("WATCHDOG_PID");
+    for (const char* bad : {"", "0", "-1", "2s", "99999999999999999999"}) {
+        ::setenv("WATCHDOG_USEC", bad, 1);
+        EXPECT_EQ(watchdog_interval(), std::nullopt) << bad;
+    }
     ::unsetenv("WATCHDOG_USEC");
-    Notifier notifier = Notifier::from_environment();
-    notifier.ready("x");
-    EXPECT_FALSE(notifier.alive_every());
-}
-
-TEST(InheritedListener, IsOnlyTakenWhenMeantForThisProcess) {
-    ::setenv("LISTEN_FDS", "1", 1);
-    ::setenv("LISTEN_PID", "1", 1);
-    EXPECT_FALSE(inherited_listener());
-    ::unsetenv("LISTEN_FDS");
-    ::unsetenv("LISTEN_PID");
-    EXPECT_FALSE(inherited_listener());
+    EXPECT_EQ(watchdog_interval(), std::nullopt);
 }
 
 }  // namespace

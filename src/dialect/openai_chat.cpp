@@ -97,17 +97,8 @@ Result<> add_message(const JsonValue& value, std::vector<chat::Message>& message
     return {};
 }
 
-Result<> read_messages(const JsonValue& value, Draft& draft) {
-    HF_TRY_ASSIGN(const std::size_t length, value.length());
-    if (length == 0) return value.refuse("must not be empty");
-    if (length > messages_max) {
-        return value.refuse(fmt::format("must not have more than {} entries", messages_max));
-    }
-    std::vector<chat::Message> messages;
-    messages.reserve(length);
-    HF_TRY(value.each_element(
-        [&](const JsonValue& message) { return add_message(message, messages); }));
-    draft.request.prompt = std::move(messages);
+Result<> read_prompt(const JsonValue& value, Draft& draft) {
+    HF_TRY_ASSIGN(draft.request.prompt, read_messages(value));
     draft.has_prompt = true;
     return {};
 }
@@ -131,7 +122,7 @@ Result<> read_tool_choice(const JsonValue& value, Draft& draft) {
 }
 
 constexpr Field chat_fields[] = {
-    {"messages", read_messages},         {"logprobs", read_logprobs},
+    {"messages", read_prompt},           {"logprobs", read_logprobs},
     {"top_logprobs", read_top_logprobs}, {"tools", read_tools},
     {"tool_choice", read_tool_choice},   {"functions", refuse_unless_empty},
 };
@@ -324,6 +315,19 @@ private:
 };
 
 }  // namespace
+
+Result<std::vector<chat::Message>> read_messages(const JsonValue& value) {
+    HF_TRY_ASSIGN(const std::size_t length, value.length());
+    if (length == 0) return value.refuse("must not be empty");
+    if (length > messages_max) {
+        return value.refuse(fmt::format("must not have more than {} entries", messages_max));
+    }
+    std::vector<chat::Message> messages;
+    messages.reserve(length);
+    HF_TRY(value.each_element(
+        [&](const JsonValue& message) { return add_message(message, messages); }));
+    return messages;
+}
 
 base::Result<chat::Request> parse_chat(std::string_view body) {
     HF_TRY_ASSIGN(const JsonDocument document, JsonDocument::parse(body));

@@ -2,10 +2,15 @@
 
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "dialect/dialect.h"
+#include "dialect/json_reader.h"
 
 namespace holdfast::dialect::openai {
+
+// The field `messages`.
+base::Result<std::vector<chat::Message>> read_messages(const JsonValue& value);
 
 base::Result<chat::Request> parse_chat(std::string_view body);
 std::unique_ptr<Encoder> make_chat_stream_encoder(const chat::Request& request, AnswerHead head);

@@ -1,0 +1,37 @@
+// The command `holdfast worker`: one process that loads one model and serves it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "base/error.h"
+#include "engine/engine.h"
+#include "http/server.h"
+
+namespace holdfast::worker {
+
+struct Options {
+    std::string model_folder;
+    std::string model_name;              // what clients ask for; empty: the folder's name
+    std::string listen = "127.0.0.1:0";  // port 0: any free one, told through sd_notify
+    std::uint32_t threads = 1;           // of the model
+    std::uint32_t kv_tokens = 32'768;    // capacity of the KV cache
+    std::uint32_t batch_tokens_max = 512;
+    std::string isa;  // empty: the best that this machine has
+    engine::Options engine;
+    http::ServerLimits http;
+    std::chrono::milliseconds drain_ms_max{300'000};  // running answers get that long to end
+    std::string version;
+};
+
+// "DIR" or "DIR=NAME".
+void set_model(Options& options, std::string_view argument);
+
+// Serves until SIGTERM or SIGINT has drained it; a second signal ends the process at once with
+// code 1. While the model loads, the probes answer already. Speaks the child's half of
+// docs/protocol.md, section 2. Call it on the main thread, before other threads exist, so that
+// signals reach its loop. Errors: it cannot listen, or the model cannot be loaded.
+base::Result<> run(Options options);
+
+}  // namespace holdfast::worker
