@@ -1,0 +1,109 @@
+// The arithmetic of a transformer on one thread. Kernels know nothing of threads: callers cut the
+// work into parts and may run the parts anywhere, in any order.
+//
+// Numerics ("portable-1"): every sum has one order that all instruction sets follow. An output of a
+// linear layer is one chain of fused multiply-adds from +0 over the inputs in ascending order, in
+// float32; the bias is added after it, rounded on its own. Attention walks the positions in chunks
+// of 128 that begin at multiples of 128, with one running maximum (see attention below). Whatever a
+// row computes never depends on how many rows are computed with it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cpu/isa.h"
+#include "tensor/data_type.h"
+
+namespace holdfast::cpu {
+
+inline constexpr std::uint32_t panel_outputs = 32;     // outputs side by side in packed weights
+inline constexpr std::uint32_t key_block_tokens = 16;  // tokens side by side in packed keys
+inline constexpr std::uint32_t head_dim_max = 256;
+
+// How rows of activations are cut into register tiles: into as few tiles of at most `tile_max` rows
+// as possible, of sizes that differ by at most one.
+struct Tiling {
+    std::uint32_t rows = 0;
+    std::uint32_t tile_max = 1;
+    // Always inlined, because files compiled for different instruction sets share it.
+    [[gnu::always_inline]] std::uint32_t tiles() const { return (rows + tile_max - 1) / tile_max; }
+    [[gnu::always_inline]] std::uint32_t begin(std::uint32_t tile) const {
+        return static_cast<std::uint32_t>(std::uint64_t{tile} * rows / tiles());
+    }
+};
+
+// What a linear layer does with its sums.
+enum class Epilogue {
+    store,   // y = sum, or y = sum + bias
+    add,     // y = y + sum
+    swiglu,  // y[i] = silu(sum[i]) * sum[16 + i] within a panel: 16 outputs per panel
+};
+
+// A linear layer on packed weights (packed.h) and packed activations (pack_rows).
+struct LinearJob {
+    const std::byte* panels = nullptr;
+    tensor::DataType type = tensor::DataType::bf16;
+    std::uint32_t inputs = 0;
+    std::uint32_t outputs = 0;  // without padding; with swiglu: gates and ups together
+    Tiling tiling;
+    const float* x = nullptr;
+    float* y = nullptr;        // row-major
+    std::size_t y_stride = 0;  // floats
+    const float* bias = nullptr;
+    Epilogue epilogue = Epilogue::store;
+};
+
+// Causal attention of the consecutive positions of one sequence over everything before them.
+// Within a block, keys are [kv_head][head_dim][16 tokens], values [kv_head][16 tokens][head_dim].
+struct AttentionJob {
+    const float* keys = nullptr;  // of block 0 of this layer
+    const float* values = nullptr;
+    std::size_t block_stride = 0;  // floats from one block to the next, in keys and in values
+    const std::uint32_t* blocks = nullptr;  // of the sequence, from position 0 on
+    std::uint32_t position = 0;             // of the first row
+    std::uint32_t heads = 0, kv_heads = 0, head_dim = 0;
+    float scale = 1.0F;
+    const float* queries = nullptr;  // [row][query_stride], heads side by side
+    std::size_t query_stride = 0;
+    float* out = nullptr;  // [row][out_stride]
+    std::size_t out_stride = 0;
+};
+
+// One table per instruction set. All pointers to activations are 4-byte aligned at least.
+struct Kernels {
+    Isa isa = Isa::scalar;
+    std::uint32_t tile_rows_max = 1;  // most rows of a register tile
+
+    // Rows [tiling.begin(tile), tiling.begin(tile + 1)) of x, transposed to [input][row], go to
+    // packed + tiling.begin(tile) * inputs.
+    void (*pack_rows)(const float* x, std::size_t stride, std::uint32_t inputs,
+                      const Tiling& tiling, std::uint32_t tile, float* packed);
+
+    // Tiles [tile_begin, tile_end) of panels [panel_begin, panel_end).
+    void (*linear)(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_end,
+                   std::uint32_t panel_begin, std::uint32_t panel_end);
+
+    // y = x / sqrt(mean(x^2) + epsilon) * weight. The squares are summed in 16 strided chains that
+    // are then halved: i with i + 8, + 4, + 2, + 1. size is a multiple of 16.
+    void (*rms_norm)(const float* x, const float* weight, std::uint32_t size, float epsilon,
+                     float* y);
+
+    // Queries i in [begin, end), end - begin <= tile_rows_max, of one key head: query i is row
+    // i / group, head kv_head * group + i % group, where group = heads / kv_heads. Per chunk of 128
+    // positions: scores are chains over head_dim; the maximum is updated; old sums are multiplied
+    // by exp(old maximum - new maximum) when it grew; weights exp(score - maximum) are summed in 16
+    // strided chains, values in one chain by ascending position. head_dim is a multiple of 32.
+    void (*attention)(const AttentionJob& job, std::uint32_t kv_head, std::uint32_t begin,
+                      std::uint32_t end);
+
+    void (*exponential)(const float* x, std::uint32_t size, float* y);  // exact to 2 ulp
+};
+
+const Kernels& kernels(Isa isa);
+
+// The tables behind kernels(), one file each.
+extern const Kernels scalar_kernels;
+extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+
+}  // namespace holdfast::cpu

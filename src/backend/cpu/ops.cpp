@@ -1,0 +1,108 @@
+#include "backend/cpu/ops.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+
+namespace holdfast::cpu {
+namespace {
+
+// Register tiles that one task takes through the same weights: enough that reading the weights
+// costs little beside the arithmetic, few enough that the activations stay in the caches.
+constexpr std::uint32_t tiles_per_task = 8;
+
+// Tasks per thread: enough that threads of unequal speed end together.
+constexpr std::uint32_t tasks_per_thread = 8;
+
+constexpr std::uint32_t divide_up(std::uint32_t a, std::uint32_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+std::size_t row_stride(std::uint32_t columns) {
+    const std::size_t lines = divide_up(columns, panel_outputs) * std::size_t{2};
+    return (lines + 1) * 16;
+}
+
+base::Result<std::unique_ptr<Ops>> Ops::make(Isa isa, std::uint32_t threads, std::uint32_t rows_max,
+                                             std::uint32_t inputs_max) {
+    HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads));
+    std::unique_ptr<Ops> ops(new Ops(kernels(isa), std::move(pool)));
+    HF_TRY_ASSIGN(ops->packed_,
+                  Floats::reserve(std::size_t{rows_max} * inputs_max, "packed activations"));
+    return ops;
+}
+
+const float* Ops::pack(Rows x, const Tiling& tiling, std::uint32_t inputs) {
+    if (tiling.rows == 1) return x.data;
+    HF_ASSERT(std::size_t{tiling.rows} * inputs <= packed_.size());
+    pool_->run(tiling.tiles(), std::uint64_t{tiling.rows} * inputs * 16, [&](std::uint32_t tile) {
+        kernels_.pack_rows(x.data, x.stride, inputs, tiling, tile, packed_.data());
+    });
+    return packed_.data();
+}
+
+void Ops::linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const Sink& sink) {
+    if (rows == 0) return;
+    LinearJob job{.panels = weights.data(),
+                  .type = weights.type(),
+                  .inputs = weights.inputs(),
+                  .outputs = weights.outputs(),
+                  .tiling = {.rows = rows, .tile_max = kernels_.tile_rows_max},
+                  .y = sink.y.data,
+                  .y_stride = sink.y.stride,
+                  .bias = sink.bias,
+                  .epilogue = sink.epilogue};
+    job.x = pack(x, job.tiling, job.inputs);
+    const std::uint32_t tiles = job.tiling.tiles();
+    const std::uint32_t tile_parts = divide_up(tiles, tiles_per_task);
+    const std::uint32_t wanted = pool_->threads() * tasks_per_thread;
+    const std::uint32_t panel_parts =
+        std::min(weights.panels(), std::max(wanted, divide_up(wanted, tile_parts)));
+    const std::uint64_t operations = std::uint64_t{rows} * weights.outputs() * weights.inputs();
+    // Tile parts outermost: a thread takes some rows through its whole share of the weights.
+    pool_->run(tile_parts * panel_parts, operations, [&](std::uint32_t task) {
+        const std::uint64_t tile_part = task / panel_parts, panel_part = task % panel_parts;
+        const auto share = [](std::uint64_t part, std::uint64_t parts, std::uint64_t whole) {
+            return static_cast<std::uint32_t>(part * whole / parts);
+        };
+        kernels_.linear(job, share(tile_part, tile_parts, tiles),
+                        share(tile_part + 1, tile_parts, tiles),
+                        share(panel_part, panel_parts, weights.panels()),
+                        share(panel_part + 1, panel_parts, weights.panels()));
+    });
+}
+
+void Ops::rms_norm(Rows x, std::uint32_t rows, std::span<const float> weight, float epsilon,
+                   Rows y) {
+    const auto size = static_cast<std::uint32_t>(weight.size());
+    pool_->run(rows, std::uint64_t{rows} * size * 4, [&](std::uint32_t row) {
+        kernels_.rms_norm(x.row(row), weight.data(), size, epsilon, y.row(row));
+    });
+}
+
+std::uint32_t Ops::attention_tasks(std::uint32_t rows, std::uint32_t heads,
+                                   std::uint32_t kv_heads) const {
+    return kv_heads * divide_up(rows * (heads / kv_heads), kernels_.tile_rows_max);
+}
+
+void Ops::attention(std::span<const AttentionPart> parts, std::span<AttentionTask> tasks) {
+    std::uint32_t count = 0;
+    std::uint64_t operations = 0;
+    for (std::uint32_t part = 0; part < parts.size(); ++part) {
+        const AttentionJob& job = parts[part].job;
+        const std::uint32_t queries = parts[part].rows * (job.heads / job.kv_heads);
+        const Tiling tiling{.rows = queries, .tile_max = kernels_.tile_rows_max};
+        for (std::uint32_t head = 0; head < job.kv_heads; ++head)
+            for (std::uint32_t tile = 0; tile < tiling.tiles(); ++tile)
+                tasks[count++] = {part, head, tiling.begin(tile), tiling.begin(tile + 1)};
+        operations += std::uint64_t{2} * parts[part].rows * job.heads * job.head_dim *
+                      (job.position + parts[part].rows);
+    }
+    HF_ASSERT(count <= tasks.size());
+    pool_->run(count, operations, [&](std::uint32_t index) {
+        const AttentionTask& task = tasks[index];
+        kernels_.attention(parts[task.part].job, task.kv_head, task.begin, task.end);
+    });
+}
+
+}  // namespace holdfast::cpu

@@ -1,0 +1,231 @@
+#include "model/qwen2.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace holdfast::model {
+namespace {
+
+std::uint32_t needed_blocks(const LoadOptions& options) {
+    return (options.kv_tokens + block_tokens - 1) / block_tokens;
+}
+
+std::uint32_t widest_input(const tensor::Config& config) {
+    return std::max({config.hidden, config.ffn, config.heads * config.head_dim});
+}
+
+std::size_t kept_floats(const tensor::Config& config, const LoadOptions& options) {
+    return std::size_t{2} * config.layers * needed_blocks(options) * block_tokens *
+           config.kv_heads * config.head_dim;
+}
+
+// Columns of hidden, normed, qkv, attended, gated and angles.
+std::array<std::uint32_t, 6> activation_columns(const tensor::Config& config) {
+    const std::uint32_t attended = config.heads * config.head_dim;
+    return {config.hidden, config.hidden, attended + 2 * config.kv_heads * config.head_dim,
+            attended,      config.ffn,    config.head_dim};
+}
+
+std::size_t activation_floats(const tensor::Config& config, const LoadOptions& options) {
+    std::size_t floats = 0;
+    for (const std::uint32_t columns : activation_columns(config))
+        floats += cpu::row_stride(columns) * options.batch_tokens_max;
+    return floats;
+}
+
+Shape shape_of(const tensor::Config& config) {
+    return {config.architecture, config.layers, config.hidden, config.heads,   config.kv_heads,
+            config.head_dim,     config.ffn,    config.vocab,  config.context, config.eos};
+}
+
+// Puts one token's key into its block: [kv_head][head_dim][16 tokens].
+void keep_key(const float* key, std::uint32_t columns, std::uint32_t slot, float* block) {
+    for (std::size_t i = 0; i < columns; ++i) block[i * block_tokens + slot] = key[i];
+}
+
+// And its value: [kv_head][16 tokens][head_dim].
+void keep_value(const float* value, std::uint32_t kv_heads, std::uint32_t head_dim,
+                std::uint32_t slot, float* block) {
+    for (std::size_t head = 0; head < kv_heads; ++head)
+        std::memcpy(block + (head * block_tokens + slot) * head_dim, value + head * head_dim,
+                    head_dim * sizeof(float));
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<cpu::Ops>> Qwen2::make_ops(const tensor::Config& config,
+                                                        const LoadOptions& options) {
+    HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(options.isa));
+    return cpu::Ops::make(isa, options.threads, options.batch_tokens_max, widest_input(config));
+}
+
+std::size_t Qwen2::working_bytes(const tensor::Config& config, const LoadOptions& options) {
+    const std::size_t rows = options.batch_tokens_max;
+    return sizeof(float) * (kept_floats(config, options) + activation_floats(config, options) +
+                            rows * config.vocab + rows * widest_input(config));
+}
+
+Qwen2::Qwen2(Qwen2Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options)
+    : weights_(std::move(weights)),
+      ops_(std::move(ops)),
+      shape_(shape_of(weights_.config)),
+      rotary_(weights_.config.rope_theta, shape_.head_dim),
+      blocks_(needed_blocks(options)),
+      batch_tokens_max_(options.batch_tokens_max) {}
+
+base::Result<std::unique_ptr<Model>> Qwen2::make(Qwen2Weights weights,
+                                                 std::unique_ptr<cpu::Ops> ops,
+                                                 const LoadOptions& options) {
+    std::unique_ptr<Qwen2> model(new Qwen2(std::move(weights), std::move(ops), options));
+    HF_TRY_ASSIGN(model->kept_, cpu::Floats::reserve(kept_floats(model->weights_.config, options),
+                                                     "keys and values"));
+    HF_TRY_ASSIGN(
+        model->activations_,
+        cpu::Floats::reserve(activation_floats(model->weights_.config, options), "activations"));
+    HF_TRY_ASSIGN(model->logits_,
+                  cpu::Floats::reserve(std::size_t{options.batch_tokens_max} * model->shape_.vocab,
+                                       "logits"));
+    model->place_scratch();
+    return model;
+}
+
+void Qwen2::place_scratch() {
+    float* at = activations_.data();
+    const auto columns = activation_columns(weights_.config);
+    cpu::Rows* const places[] = {&hidden_, &normed_, &qkv_, &attended_, &gated_, &angles_};
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+        *places[i] = {at, cpu::row_stride(columns[i])};
+        at += places[i]->stride * batch_tokens_max_;
+    }
+    rows_.reserve(batch_tokens_max_);
+    parts_.reserve(batch_tokens_max_);
+    // One slice per token needs the most tasks.
+    tasks_.resize(std::size_t{batch_tokens_max_} *
+                  ops_->attention_tasks(1, shape_.heads, shape_.kv_heads));
+}
+
+float* Qwen2::layer_keys(std::size_t layer) const {
+    return kept_.data() + 2 * layer * blocks_ * block_stride();
+}
+
+float* Qwen2::layer_values(std::size_t layer) const {
+    return layer_keys(layer) + blocks_ * block_stride();
+}
+
+std::span<const float> Qwen2::forward(std::span<const Slice> slices) {
+    list_rows(slices);
+    embed();
+    const auto rows = static_cast<std::uint32_t>(rows_.size());
+    const float epsilon = weights_.config.rms_norm_epsilon;
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+        const Qwen2Layer& layer = weights_.layers[i];
+        ops_->rms_norm(hidden_, rows, layer.attention_norm, epsilon, normed_);
+        ops_->linear(layer.qkv, normed_, rows, {.y = qkv_, .bias = layer.qkv_bias.data()});
+        rotate_and_keep(i);
+        attend(i);
+        ops_->linear(layer.attention_output, attended_, rows,
+                     {.y = hidden_, .epilogue = cpu::Epilogue::add});
+        ops_->rms_norm(hidden_, rows, layer.ffn_norm, epsilon, normed_);
+        ops_->linear(layer.gate_up, normed_, rows,
+                     {.y = gated_, .epilogue = cpu::Epilogue::swiglu});
+        ops_->linear(layer.down, gated_, rows, {.y = hidden_, .epilogue = cpu::Epilogue::add});
+    }
+    const std::uint32_t wanted = gather_logit_rows(slices);
+    ops_->rms_norm(hidden_, wanted, weights_.final_norm, epsilon, normed_);
+    ops_->linear(weights_.head, normed_, wanted, {.y = {logits_.data(), shape_.vocab}});
+    return {logits_.data(), std::size_t{wanted} * shape_.vocab};
+}
+
+void Qwen2::list_rows(std::span<const Slice> slices) {
+    rows_.clear();
+    parts_.clear();
+    for (const Slice& slice : slices) {
+        const std::size_t first = rows_.size(), count = slice.tokens.size();
+        HF_ASSERT(count > 0 && count <= batch_tokens_max_ - first);
+        HF_ASSERT(slice.logits <= count);
+        HF_ASSERT(slice.position + count <= shape_.context);
+        HF_ASSERT((slice.position + count - 1) / block_tokens < slice.blocks.size());
+        for (const BlockId block : slice.blocks) HF_ASSERT(block < blocks_);
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const auto token = static_cast<std::uint32_t>(slice.tokens[i]);
+            const std::uint32_t position = slice.position + i;
+            HF_ASSERT(token < shape_.vocab);
+            rows_.push_back({token, position, slice.blocks[position / block_tokens]});
+        }
+        const cpu::AttentionJob job{.block_stride = block_stride(),
+                                    .blocks = slice.blocks.data(),
+                                    .position = slice.position,
+                                    .heads = shape_.heads,
+                                    .kv_heads = shape_.kv_heads,
+                                    .head_dim = shape_.head_dim,
+                                    .scale = 1.0F / std::sqrt(static_cast<float>(shape_.head_dim)),
+                                    .queries = qkv_.row(first),
+                                    .query_stride = qkv_.stride,
+                                    .out = attended_.row(first),
+                                    .out_stride = attended_.stride};
+        parts_.push_back({job, static_cast<std::uint32_t>(count)});
+    }
+}
+
+void Qwen2::embed() {
+    const std::uint64_t operations = std::uint64_t{rows_.size()} * shape_.hidden * 4;
+    ops_->pool().run(static_cast<std::uint32_t>(rows_.size()), operations, [&](std::uint32_t i) {
+        const Row& row = rows_[i];
+        if (weights_.config.tied_head) {
+            weights_.head.copy_output(row.token, hidden_.row(i));
+        } else {
+            const std::size_t bytes =
+                std::size_t{shape_.hidden} * tensor::size_bytes(weights_.embedding_type);
+            cpu::widen(weights_.embedding_type, weights_.embedding.data() + row.token * bytes,
+                       shape_.hidden, hidden_.row(i));
+        }
+        float* const angles = angles_.row(i);
+        rotary_.angles(row.position, angles, angles + rotary_.pairs());
+    });
+}
+
+void Qwen2::rotate_and_keep(std::size_t layer) {
+    const std::uint64_t operations = std::uint64_t{rows_.size()} * query_columns() * 4;
+    ops_->pool().run(static_cast<std::uint32_t>(rows_.size()), operations, [&](std::uint32_t i) {
+        const Row& row = rows_[i];
+        const std::uint32_t pairs = rotary_.pairs();
+        float* const query = qkv_.row(i);
+        float* const key = query + query_columns();
+        const float* const sines = angles_.row(i);
+        cpu::rotate(query, shape_.heads + shape_.kv_heads, pairs, sines, sines + pairs);
+        const std::uint32_t slot = row.position % block_tokens;
+        const std::size_t block = row.block * block_stride();
+        keep_key(key, key_columns(), slot, layer_keys(layer) + block);
+        keep_value(key + key_columns(), shape_.kv_heads, shape_.head_dim, slot,
+                   layer_values(layer) + block);
+    });
+}
+
+void Qwen2::attend(std::size_t layer) {
+    for (cpu::Ops::AttentionPart& part : parts_) {
+        part.job.keys = layer_keys(layer);
+        part.job.values = layer_values(layer);
+    }
+    ops_->attention(parts_, tasks_);
+}
+
+// Moves the hidden rows that want logits to the front; returns how many they are. A row only ever
+// moves forward, so none is overwritten before it has moved.
+std::uint32_t Qwen2::gather_logit_rows(std::span<const Slice> slices) {
+    std::uint32_t wanted = 0;
+    std::size_t end = 0;
+    for (const Slice& slice : slices) {
+        end += slice.tokens.size();
+        for (std::size_t row = end - slice.logits; row < end; ++row, ++wanted)
+            if (row != wanted)
+                std::memcpy(hidden_.row(wanted), hidden_.row(row), shape_.hidden * sizeof(float));
+    }
+    return wanted;
+}
+
+}  // namespace holdfast::model

@@ -1,0 +1,73 @@
+// Qwen2 (Qwen2.5, DeepSeek-R1-Distill-Qwen) on the CPU. Technical report: arXiv 2412.15115; the
+// arithmetic follows transformers' Qwen2ForCausalLM in float32.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/cpu/ops.h"
+#include "backend/cpu/rotary.h"
+#include "model/model.h"
+#include "model/qwen2_weights.h"
+
+namespace holdfast::model {
+
+// Keys and values are kept in float32: rounding them to 16 bits would move logits by more than the
+// 1e-4 that separates float32 from another engine's float32.
+class Qwen2 final : public Model {
+public:
+    // Reserves and touches everything that forward() needs. Takes `ops` made for at least
+    // options.batch_tokens_max rows.
+    [[nodiscard]] static base::Result<std::unique_ptr<Model>> make(Qwen2Weights weights,
+                                                                   std::unique_ptr<cpu::Ops> ops,
+                                                                   const LoadOptions& options);
+    // Ops that fit.
+    [[nodiscard]] static base::Result<std::unique_ptr<cpu::Ops>> make_ops(
+        const tensor::Config& config, const LoadOptions& options);
+    // Bytes that make() and make_ops() reserve.
+    static std::size_t working_bytes(const tensor::Config& config, const LoadOptions& options);
+
+    const Shape& shape() const override { return shape_; }
+    const std::string& fingerprint() const override { return weights_.fingerprint; }
+    std::uint32_t blocks() const override { return blocks_; }
+    std::uint32_t batch_tokens_max() const override { return batch_tokens_max_; }
+    std::span<const float> forward(std::span<const Slice> slices) override;
+    std::uint64_t progress() const override { return ops_->pool().progress(); }
+
+private:
+    // A token of this forward.
+    struct Row {
+        std::uint32_t token = 0, position = 0;
+        BlockId block = 0;  // that keeps its key and value
+    };
+
+    Qwen2(Qwen2Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options);
+    void place_scratch();
+    std::uint32_t query_columns() const { return shape_.heads * shape_.head_dim; }
+    std::uint32_t key_columns() const { return shape_.kv_heads * shape_.head_dim; }
+    // Floats of one block of one layer, keys or values.
+    std::size_t block_stride() const { return std::size_t{key_columns()} * block_tokens; }
+    float* layer_keys(std::size_t layer) const;
+    float* layer_values(std::size_t layer) const;
+
+    void list_rows(std::span<const Slice> slices);
+    void embed();
+    void rotate_and_keep(std::size_t layer);
+    void attend(std::size_t layer);
+    std::uint32_t gather_logit_rows(std::span<const Slice> slices);
+
+    Qwen2Weights weights_;
+    std::unique_ptr<cpu::Ops> ops_;
+    Shape shape_;
+    cpu::Rotary rotary_;
+    std::uint32_t blocks_, batch_tokens_max_;
+
+    cpu::Floats kept_;  // [layer][keys, values][block]: attention's layout within a block
+    cpu::Floats activations_, logits_;
+    cpu::Rows hidden_, normed_, qkv_, attended_, gated_, angles_;  // in activations_
+    std::vector<Row> rows_;                                        // capacity batch_tokens_max
+    std::vector<cpu::Ops::AttentionPart> parts_;
+    std::vector<cpu::Ops::AttentionTask> tasks_;
+};
+
+}  // namespace holdfast::model
