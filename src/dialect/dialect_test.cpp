@@ -136,7 +136,8 @@ TEST(ChatDialect, ReadsAMillionCollidingKeysInLinearTime) {
 
 TEST(ChatDialect, SurvivesEveryCutOfARequest) {
     const std::string body =
-        R"({"model":"r1","messages":[{"role":"user","content":[{"type":"text","text":"é\u00e9"}]}],)"
+        R"({"model":"r1","messages":[{"role":"user","content":[{"type":"text",)"
+        R"("text":"é\u00e9"}]}],)"
         R"("logit_bias":{"1":1e1},"stop":["a"],"holdfast":{"ids":true,"resume":[[1,2]]}})";
     for (std::size_t length = 0; length < body.size(); ++length) {
         EXPECT_FALSE(chat().parse(body.substr(0, length)).has_value()) << length;

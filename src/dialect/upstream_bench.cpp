@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::string_view holdfast_chunk =
     R"({"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1760000000,)"
-    R"("model":"deepseek-r1:1.5b","choices":[{"index":0,"delta":{"reasoning_content":" therefore"},)"
+    R"("model":"deepseek-r1:1.5b","choices":[{"index":0,)"
+    R"("delta":{"reasoning_content":" therefore"},)"
     R"("finish_reason":null}],"holdfast":{"ids":[9212]}})";
 constexpr std::string_view vllm_chunk =
     R"({"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk","created":1760000000,)"

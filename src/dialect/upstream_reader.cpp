@@ -5,10 +5,11 @@
 
 #include <cstring>
 
+#include "dialect/inline_splitter.h"
 #include "dialect/limits.h"
-#include "dialect/openai_answer.h"
 #include "dialect/upstream.h"
 #include "dialect/upstream_fault.h"
+#include "dialect/upstream_scores.h"
 
 namespace holdfast::dialect {
 namespace {
@@ -27,100 +28,6 @@ std::unexpected<Error> corrupt(std::string_view what) {
 }
 
 std::unexpected<Error> corrupt() { return corrupt("is not a valid completion chunk"); }
-
-// Separates thinking that a server sends inside the content. Newlines next to the tags belong to
-// neither part.
-class InlineSplitter {
-public:
-    enum class State {
-        off,       // content is content, reasoning is reasoning
-        deciding,  // no text yet, or text that may become <think>
-        opened,    // between <think> and the thinking's first character
-        thinking,
-        trimming,  // between </think> and the answer's first character
-        answer,    // everything is content
-    };
-    explicit InlineSplitter(State state) : state_(state) {}
-
-    void split(chat::Event& event) {
-        if (state_ == State::off) return;
-        if (state_ == State::answer) {
-            event.content.insert(0, std::exchange(event.reasoning, {}));
-            return;
-        }
-        // A server that names the reasoning splits by itself.
-        if (!event.reasoning.empty()) {
-            event.reasoning.insert(0, std::exchange(held_, {}));
-            state_ = State::off;
-            return;
-        }
-        std::string text = std::exchange(held_, {}) + std::exchange(event.content, {});
-        if (state_ == State::deciding) decide(text);
-        if (state_ == State::opened) trim(text, State::thinking);
-        if (state_ == State::thinking) think(text, event);
-        if (state_ == State::trimming) trim(text, State::off);
-        if (state_ == State::off) event.content = std::move(text);
-        if (event.finish) flush(event);
-    }
-
-private:
-    static constexpr std::string_view open_tag = "<think>";
-    static constexpr std::string_view close_tag = "</think>";
-
-    void decide(std::string& text) {
-        const std::size_t start = text.find_first_not_of(" \n\r\t");
-        const std::string_view seen =
-            start == std::string::npos ? std::string_view() : std::string_view(text).substr(start);
-        if (seen.starts_with(open_tag)) {
-            text.erase(0, start + open_tag.size());
-            state_ = State::opened;
-        } else if (open_tag.starts_with(seen)) {
-            held_ = std::exchange(text, {});
-        } else {
-            state_ = State::off;
-        }
-    }
-
-    // Moves the thinking to the event; `text` keeps what follows it.
-    void think(std::string& text, chat::Event& event) {
-        const std::size_t end = text.find(close_tag);
-        if (end != std::string::npos) {
-            const std::size_t last = text.find_last_not_of('\n', end == 0 ? 0 : end - 1);
-            if (end > 0 && last != std::string::npos) event.reasoning = text.substr(0, last + 1);
-            text.erase(0, end + close_tag.size());
-            state_ = State::trimming;
-            return;
-        }
-        const std::size_t safe = text.size() - open_end(text);
-        event.reasoning = text.substr(0, safe);
-        held_ = text.substr(safe);
-        text.clear();
-    }
-
-    // Bytes at the end of `text` that may belong to "\n</think>".
-    static std::size_t open_end(std::string_view text) {
-        std::size_t tag = std::min(close_tag.size() - 1, text.size());
-        while (tag > 0 && !text.ends_with(close_tag.substr(0, tag))) --tag;
-        std::size_t newlines = 0;
-        while (tag + newlines < text.size() && text[text.size() - 1 - tag - newlines] == '\n') {
-            ++newlines;
-        }
-        return tag + newlines;
-    }
-
-    void trim(std::string& text, State next) {
-        text.erase(0, text.find_first_not_of('\n'));
-        if (!text.empty()) state_ = next;
-    }
-
-    void flush(chat::Event& event) {
-        std::string& target = state_ == State::thinking ? event.reasoning : event.content;
-        target += std::exchange(held_, {});
-    }
-
-    State state_;
-    std::string held_;
-};
 
 InlineSplitter::State first_state(InstanceKind kind, const Delivered& delivered) {
     using State = InlineSplitter::State;
@@ -223,7 +130,7 @@ private:
             return {};
         }
         if (key == "finish_reason") return read_finish(field.value(), chunk.event);
-        if (key == "logprobs") return read_scores(field.value(), chunk.event.scores);
+        if (key == "logprobs" && !read_scores(field.value(), chunk.event.scores)) return corrupt();
         return {};
     }
 
@@ -330,9 +237,6 @@ private:
         return {};
     }
 
-    // Log probabilities are asked for rarely; see upstream_scores.cpp.
-    static Result<> read_scores(ondemand::value value, std::vector<chat::TokenScore>& scores);
-
     Result<Read> finish(Chunk chunk) {
         if (!chunk.has_choices_member && !chunk.usage) return corrupt("has no choices");
         chat::Event& event = chunk.event;
@@ -353,125 +257,6 @@ private:
     std::string buffer_;
     InlineSplitter splitter_;
 };
-
-namespace {
-
-// Of chat: a list of {"token", "logprob", "bytes"}; `top_logprobs` only on the outer level.
-template <class Score>
-Result<> read_score_members(ondemand::object object, Score& score) {
-    bool has_bytes = false;
-    for (auto member : object) {
-        ondemand::field field;
-        if (std::move(member).get(field)) return corrupt();
-        const ondemand::raw_json_string key = field.key();
-        if (key == "token") {
-            std::string_view text;
-            if (field.value().get_string().get(text)) return corrupt();
-            if (!has_bytes) score.bytes = text;
-        } else if (key == "logprob") {
-            double logprob = 0;
-            if (field.value().get_double().get(logprob)) return corrupt();
-            score.logprob = static_cast<float>(logprob);
-        } else if (key == "bytes") {
-            if (field.value().is_null()) continue;
-            ondemand::array bytes;
-            if (field.value().get_array().get(bytes)) return corrupt();
-            has_bytes = true;
-            score.bytes.clear();
-            for (auto element : bytes) {
-                std::uint64_t byte = 0;
-                if (element.get_uint64().get(byte) || byte > 255) return corrupt();
-                score.bytes += static_cast<char>(byte);
-            }
-        } else if constexpr (requires { score.top; }) {
-            if (key != "top_logprobs" || field.value().is_null()) continue;
-            ondemand::array top;
-            if (field.value().get_array().get(top)) return corrupt();
-            for (auto element : top) {
-                ondemand::object alternative;
-                if (element.get_object().get(alternative)) return corrupt();
-                HF_TRY(read_score_members(alternative, score.top.emplace_back()));
-            }
-        }
-    }
-    return {};
-}
-
-Result<> read_chat_scores(ondemand::value value, std::vector<chat::TokenScore>& scores) {
-    if (value.is_null()) return {};
-    ondemand::array content;
-    if (value.get_array().get(content)) return corrupt();
-    for (auto element : content) {
-        ondemand::object object;
-        if (element.get_object().get(object)) return corrupt();
-        HF_TRY(read_score_members(object, scores.emplace_back()));
-    }
-    return {};
-}
-
-chat::TokenScore& at(std::vector<chat::TokenScore>& scores, std::size_t index) {
-    if (scores.size() <= index) scores.resize(index + 1);
-    return scores[index];
-}
-
-// Of text completions: parallel lists, in any order.
-Result<> read_completion_list(std::string_view name, ondemand::value value,
-                              std::vector<chat::TokenScore>& scores) {
-    if (value.is_null()) return {};
-    ondemand::array list;
-    if (value.get_array().get(list)) return corrupt();
-    std::size_t index = 0;
-    for (auto entry : list) {
-        ondemand::value element;
-        if (std::move(entry).get(element)) return corrupt();
-        chat::TokenScore& score = at(scores, index++);
-        if (element.is_null()) continue;
-        if (name == "tokens") {
-            std::string_view text;
-            if (element.get_string().get(text)) return corrupt();
-            score.bytes = openai::token_bytes(text, openai::completions_bytes_prefix);
-        } else if (name == "token_logprobs") {
-            double logprob = 0;
-            if (element.get_double().get(logprob)) return corrupt();
-            score.logprob = static_cast<float>(logprob);
-        } else {
-            ondemand::object top;
-            if (element.get_object().get(top)) return corrupt();
-            for (auto member : top) {
-                ondemand::field field;
-                std::string_view token;
-                double logprob = 0;
-                if (std::move(member).get(field) || field.unescaped_key().get(token) ||
-                    field.value().get_double().get(logprob)) {
-                    return corrupt();
-                }
-                score.top.push_back({0,
-                                     openai::token_bytes(token, openai::completions_bytes_prefix),
-                                     static_cast<float>(logprob)});
-            }
-        }
-    }
-    return {};
-}
-
-}  // namespace
-
-Result<> UpstreamReader::Impl::read_scores(ondemand::value value,
-                                           std::vector<chat::TokenScore>& scores) {
-    if (value.is_null()) return {};
-    ondemand::object object;
-    if (value.get_object().get(object)) return corrupt();
-    for (auto member : object) {
-        ondemand::field field;
-        if (std::move(member).get(field)) return corrupt();
-        const ondemand::raw_json_string key = field.key();
-        if (key == "content") HF_TRY(read_chat_scores(field.value(), scores));
-        for (const std::string_view list : {"tokens", "token_logprobs", "top_logprobs"}) {
-            if (key == list) HF_TRY(read_completion_list(list, field.value(), scores));
-        }
-    }
-    return {};
-}
 
 UpstreamReader::UpstreamReader() : UpstreamReader(InstanceKind::holdfast, Delivered{}) {}
 UpstreamReader::UpstreamReader(InstanceKind kind, const Delivered& delivered)

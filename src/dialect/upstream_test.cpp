@@ -229,8 +229,9 @@ TEST(UpstreamReader, ReadsTheChunksOfOtherServers) {
     UpstreamReader reader(InstanceKind::vllm, {});
     // The role comes first and says nothing.
     auto role = reader.read(
-        R"({"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,)"
-        R"("delta":{"role":"assistant","content":null},"logprobs":null,"finish_reason":null}],"usage":null})");
+        R"({"id":"c","object":"chat.completion.chunk","created":1,"model":"m",)"
+        R"("choices":[{"index":0,"delta":{"role":"assistant","content":null},"logprobs":null,)"
+        R"("finish_reason":null}],"usage":null})");
     ASSERT_TRUE(role.has_value());
     EXPECT_FALSE(role->event.has_value());
     // Members in any order, both names, things nobody asked for.
@@ -259,8 +260,8 @@ TEST(UpstreamReader, TakesErrorsInsideAStreamForWhatTheyAre) {
         EXPECT_FALSE(read.has_value());
         return read.error();
     };
-    auto late = error(
-        R"({"error":{"message":"Too late.","type":"api_error","param":null,"code":"deadline_exceeded"}})");
+    auto late = error(R"({"error":{"message":"Too late.","type":"api_error","param":null,)"
+                      R"("code":"deadline_exceeded"}})");
     EXPECT_EQ(late.code, base::Code::deadline);
     EXPECT_EQ(late.origin, base::Origin::instance);
     EXPECT_EQ(late.retry, base::Retry::no);
@@ -314,7 +315,8 @@ TEST(UpstreamReader, RefusesWhatIsNotAChunk) {
 
 TEST(UpstreamReader, NeverTakesACutChunkForAWholeOne) {
     const std::string chunk =
-        R"({"id":"c","choices":[{"index":0,"delta":{"content":"abc \u00e9"},"finish_reason":"stop"}],)"
+        R"({"id":"c","choices":[{"index":0,"delta":{"content":"abc \u00e9"},)"
+        R"("finish_reason":"stop"}],)"
         R"("usage":{"prompt_tokens":1,"completion_tokens":2},"holdfast":{"ids":[1,22]}})";
     UpstreamReader reader;
     for (std::size_t length = 0; length < chunk.size(); ++length) {
@@ -370,8 +372,8 @@ TEST(UpstreamReader, TakesReasoningOfAContinuedAnswerForTheAnswer) {
 
 TEST(UpstreamErrors, KeepWhatTheClientMustKnowAndHideTheRest) {
     auto error = read_upstream_error(
-        400,
-        R"({"error":{"message":"Too long.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}})");
+        400, R"({"error":{"message":"Too long.","type":"invalid_request_error",)"
+             R"("param":"messages","code":"context_length_exceeded"}})");
     EXPECT_EQ(error.code, base::Code::invalid);
     EXPECT_EQ(error.origin, base::Origin::client);
     EXPECT_EQ(error.what, "Too long.");
