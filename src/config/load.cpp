@@ -47,7 +47,8 @@ std::vector<Element> split_list(std::string_view text, const std::string& where)
 }
 
 std::vector<Written> read_environment(const World& world, Problems& problems) {
-    std::vector<std::string> known{config_variable, url_variable, roster_variable};
+    std::vector<std::string> known{config_variable, url_variable, api_key_variable,
+                                   roster_variable};
     for (const Setting& setting : table()) known.push_back(environment_name(setting));
     std::vector<Written> out;
     for (const auto& [name, value] : world.environment) {
@@ -59,8 +60,12 @@ std::vector<Written> read_environment(const World& world, Problems& problems) {
             if (is_list(*setting)) written.elements = split_list(value, name);
             out.push_back(std::move(written));
         } else if (std::ranges::find(known, name) == known.end()) {
+            std::vector<std::string> tails;  // what all share would make everything near
+            for (const std::string& one : known) tails.push_back(one.substr(prefix.size()));
+            const auto meant = nearest(std::string_view(name).substr(prefix.size()), tails);
             problems.add(
-                fmt::format("unknown variable {}{}", name.substr(0, 100), suggestion(name, known)));
+                fmt::format("unknown variable {}{}", name.substr(0, 100),
+                            meant ? fmt::format("; did you mean \"{}{}\"?", prefix, *meant) : ""));
         }
     }
     return out;

@@ -70,12 +70,13 @@ TEST(Load, PrefersTheModelBesideTheBinary) {
 
 TEST(Load, LetsFlagsBeatEnvironmentBeatFileBeatDefault) {
     Paper paper;
-    paper.files["h.yaml"] = "log: {level: warn}\nretry:\n  attempts_max: 3\nworker: {threads: 5}\n";
+    paper.files["h.yaml"] =
+        "log: {level: warning}\nretry:\n  attempts_max: 3\nworker: {threads: 5}\n";
     paper.world.environment.emplace_back("HOLDFAST_RETRY_ATTEMPTS_MAX", "4");
     paper.world.environment.emplace_back("HOLDFAST_WORKER_THREADS", "6");
     const auto loaded = paper.load({{"worker.threads", "7", "--threads"}});
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
-    EXPECT_EQ(loaded->settings.log.level, "warn");
+    EXPECT_EQ(loaded->settings.log.level, "warning");
     EXPECT_EQ(loaded->settings.retry.attempts_max, 4U);
     EXPECT_EQ(loaded->settings.worker.threads, 7U);
     const auto source = [&](std::string_view name) {
@@ -138,18 +139,18 @@ TEST(Refusals, NamePlaceReasonAndNearestKey) {
     EXPECT_EQ(paper.refusal("worker: {instances: 0}"),
               "h.yaml:1:21: worker.instances must be from 1 to 64, not 0");
     EXPECT_EQ(
-        paper.refusal("log: {level: wran}"),
-        "h.yaml:1:14: log.level must be one of trace, debug, info, warn, error, not \"wran\"; "
-        "did you mean \"warn\"?");
+        paper.refusal("log: {level: warnig}"),
+        "h.yaml:1:14: log.level must be one of trace, debug, info, warning, error, not \"warnig\"; "
+        "did you mean \"warning\"?");
 }
 
 TEST(Refusals, CoverDuplicatesInEveryForm) {
     Paper paper;
     EXPECT_EQ(paper.refusal("state_dir: /a\nstate_dir: /b\n"),
               "h.yaml:2:1: duplicate key \"state_dir\", first in line 1");
-    EXPECT_THAT(paper.refusal("log: {level: info}\nlog: {level: warn}\n"),
+    EXPECT_THAT(paper.refusal("log: {level: info}\nlog: {level: warning}\n"),
                 HasSubstr("h.yaml:2:1: duplicate"));
-    EXPECT_THAT(paper.refusal("log: {level: info}\nlog.level: warn\n"),
+    EXPECT_THAT(paper.refusal("log: {level: info}\nlog.level: warning\n"),
                 HasSubstr("h.yaml:2:1: duplicate"));
     EXPECT_THAT(paper.refusal("worker: {models: [a/m, b/m]}"), HasSubstr("two models named \"m\""));
     EXPECT_THAT(paper.refusal("external: ['http://a:1,name=n', 'http://b:1,name=n']"),
@@ -183,9 +184,10 @@ TEST(Refusals, CoverWrongShapes) {
 
 TEST(Refusals, AreAllToldAtOnceUpToALimit) {
     Paper paper;
-    EXPECT_EQ(paper.refusal("foo1: 1\nlog: {level: x}\n"),
-              "h.yaml:1:1: unknown key \"foo1\"\n"
-              "h.yaml:2:14: log.level must be one of trace, debug, info, warn, error, not \"x\"");
+    EXPECT_EQ(
+        paper.refusal("foo1: 1\nlog: {level: x}\n"),
+        "h.yaml:1:1: unknown key \"foo1\"\n"
+        "h.yaml:2:14: log.level must be one of trace, debug, info, warning, error, not \"x\"");
     std::string many;
     for (int i = 0; i < 1000; ++i) many += "zzzzzzzzzzzz" + std::to_string(i) + ": 1\n";
     EXPECT_THAT(paper.refusal(many), HasSubstr("... and 980 more"));

@@ -33,7 +33,7 @@ const std::array settings_table{
             "", "", "", Form::plain, "--instance", serve | gateway, "URL[,kind=...,model=...]"},
 
     Setting{"log.level", at<&S::log, &S::Log::level>, "info", "least severe message that is logged",
-            "", "", "trace|debug|info|warn|error"},
+            "", "", "trace|debug|info|warning|error"},
     Setting{"log.bytes_max", at<&S::log, &S::Log::bytes_max>, "16MiB",
             "size at which the log file of a process is rotated", "64KiB", "256MiB"},
     Setting{"log.files_kept", at<&S::log, &S::Log::files_kept>, "2",

@@ -36,7 +36,7 @@ std::string read_file(const std::string& path) {
 }
 
 std::string temporary_folder() {
-    std::string path = testing::TempDir() + "/keeper.XXXXXX";
+    std::string path = testing::TempDir() + "keeper.XXXXXX";
     EXPECT_NE(::mkdtemp(path.data()), nullptr);
     return path;
 }

@@ -1,0 +1,35 @@
+// The command line. Each command is one file with an add_NAME function; commands.cpp lists them.
+// This room is the only one that names concrete classes and puts them together.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/terminal.h"
+
+namespace holdfast::app {
+
+// Exit codes: 0, 1 for what went wrong, usage_exit for a wrong command line or wrong settings.
+inline constexpr int usage_exit = 2;
+
+// What a command needs while the command line is read, and what is to be run in the end.
+struct Shell {
+    cli::Streams streams;
+    std::function<int()> chosen;
+};
+
+// Reads the command line (without the program's name), runs the command, returns the exit code.
+int run(const std::vector<std::string>& arguments, cli::Streams streams);
+
+void add_serve(CLI::App& root, Shell& shell);
+void add_chat(CLI::App& root, Shell& shell);
+void add_status(CLI::App& root, Shell& shell);
+void add_config(CLI::App& root, Shell& shell);
+void add_version(CLI::App& root, Shell& shell);
+
+// Writes "holdfast: TEXT" to the error stream and returns `exit_code`.
+int complain(const Shell& shell, std::string_view text, int exit_code = 1);
+
+}  // namespace holdfast::app

@@ -1,0 +1,237 @@
+#include "app/commands.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "app/serve.h"
+#include "config/load.h"
+#include "config/table.h"
+
+namespace holdfast::app {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+// A file that takes what a command says.
+class Capture {
+public:
+    Capture() {
+        std::string path = testing::TempDir() + "capture.XXXXXX";
+        fd_.reset(::mkostemp(path.data(), O_CLOEXEC));
+        ::unlink(path.c_str());
+    }
+    int fd() const { return fd_.get(); }
+    std::string text() const {
+        std::string out(1 << 20, '\0');
+        const ssize_t count = ::pread(fd_.get(), out.data(), out.size(), 0);
+        out.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+        return out;
+    }
+
+private:
+    base::UniqueFd fd_;
+};
+
+struct Said {
+    int code;
+    std::string output, error;
+};
+
+Said say(const std::vector<std::string>& arguments) {
+    const Capture output, error;
+    const base::UniqueFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const int code = run(arguments, {nothing.get(), output.fd(), error.fd()});
+    return {code, output.text(), error.text()};
+}
+
+std::string temporary_folder() {
+    std::string path = testing::TempDir() + "app.XXXXXX";
+    EXPECT_NE(::mkdtemp(path.data()), nullptr);
+    return path;
+}
+
+std::string write_file(const std::string& path, std::string_view text) {
+    std::ofstream(path) << text;
+    return path;
+}
+
+TEST(CommandLine, ExplainsItself) {
+    EXPECT_THAT(say({"--help"}).output, HasSubstr("holdfast serve"));
+    EXPECT_EQ(say({"--help"}).code, 0);
+    const auto nothing = say({});
+    EXPECT_EQ(nothing.code, usage_exit);
+    EXPECT_THAT(nothing.error, HasSubstr("Subcommands:"));
+    EXPECT_THAT(say({"version"}).output, testing::StartsWith("holdfast "));
+    EXPECT_EQ(say({"--version"}).output, say({"version"}).output);
+}
+
+TEST(CommandLine, OffersEveryFlagOfTheTable) {
+    const auto help = say({"serve", "--help"}).output;
+    for (const config::Setting& setting : config::table())
+        if ((setting.flag_commands & config::serve) != 0)
+            EXPECT_THAT(help, HasSubstr(fmt::format("  {} {}", setting.flag, setting.flag_value)));
+}
+
+TEST(CommandLine, SuggestsWhatWasMeant) {
+    const auto flag = say({"serve", "--lisen", "127.0.0.1:1"});
+    EXPECT_EQ(flag.code, usage_exit);
+    EXPECT_THAT(flag.error,
+                HasSubstr("did you mean \"--listen\"?\n  next: holdfast serve --help\n"));
+    EXPECT_THAT(say({"srve"}).error, HasSubstr("did you mean \"serve\"?"));
+    EXPECT_EQ(say({"chat", "--temperature", "hot"}).code, usage_exit);
+    EXPECT_EQ(say({"status", "-o", "xml"}).code, usage_exit);
+}
+
+TEST(Config, PrintsValuesWithTheirSources) {
+    const auto said = say({"config", "--isolated", "--threads", "3", "--set", "log.level=debug",
+                           "--model", "/m/a", "--model", "/m/b=c"});
+    EXPECT_EQ(said.code, 0);
+    EXPECT_THAT(said.output, HasSubstr("  level: debug  # --set\n"));
+    EXPECT_THAT(said.output, HasSubstr("  threads: 3  # --threads\n"));
+    EXPECT_THAT(said.output, HasSubstr("  models:  # --model\n    - /m/a=a\n    - /m/b=c\n"));
+}
+
+TEST(Config, ChecksAFile) {
+    const auto folder = temporary_folder();
+    const auto good = write_file(folder + "/good.yaml", "log: {level: debug}\n");
+    const auto bad = write_file(folder + "/bad.yaml", "log:\n  levl: debug\n");
+    EXPECT_EQ(say({"config", "check", good}).output, good + ": ok\n");
+    const auto said = say({"config", "check", bad});
+    EXPECT_EQ(said.code, usage_exit);
+    EXPECT_THAT(said.error,
+                HasSubstr(bad + ":2:3: unknown key \"log.levl\"; did you mean \"log.level\"?"));
+    EXPECT_EQ(say({"config", "check", folder + "/none.yaml"}).code, usage_exit);
+    EXPECT_EQ(say({"config", "--set", "nonsense"}).code, usage_exit);
+    EXPECT_THAT(say({"config", "reference"}).output, HasSubstr("`HOLDFAST_LOG_LEVEL`"));
+}
+
+TEST(Serve, SaysWhatIsMissingBeforeAnythingStarts) {
+    const auto folder = temporary_folder();
+    const std::string state = folder + "/state";
+    const auto none =
+        say({"serve", "--isolated", "--state-dir", state, "--model", folder + "/none"});
+    EXPECT_EQ(none.code, 1);
+    EXPECT_THAT(none.error,
+                HasSubstr("there is no folder " + folder + "/none\n  next: check --model"));
+    EXPECT_THAT(say({"serve", "--isolated", "--state-dir", state, "--model", folder}).error,
+                HasSubstr("/config.json is missing"));
+    EXPECT_THAT(say({"serve", "--isolated", "--state-dir", state, "--set", "worker.models="}).error,
+                HasSubstr("there is no model to serve"));
+    const auto policy = say({"serve", "--isolated", "--state-dir", state, "--instance",
+                             "http://h:1", "--balance", "fastest"});
+    EXPECT_EQ(policy.code, usage_exit);
+    EXPECT_THAT(policy.error, HasSubstr("least_outstanding"));
+    EXPECT_FALSE(std::filesystem::exists(state));
+}
+
+TEST(PlanService, GivesEveryWorkerItsModelAndTheRestOfTheSettings) {
+    config::Sources sources{.flags = {{"worker.models", "/m/a", "x"},
+                                      {"worker.models", "/m/b", "x"},
+                                      {"external", "http://h:1", "x"},
+                                      {"retry.attempts_max", "3", "x"}},
+                            .isolated = true};
+    const auto settings = config::load(sources, config::system_world())->settings;
+    const auto plan = plan_service(settings);
+    ASSERT_EQ(plan.workers.size(), 4U);
+    EXPECT_EQ(plan.workers[0].id + plan.workers[1].id + plan.workers[2].id + plan.workers[3].id,
+              "abcd");
+    EXPECT_EQ(plan.workers[2].model, "b");
+    EXPECT_EQ(plan.external_instances, 1U);
+    const auto& arguments = plan.workers[2].arguments;
+    EXPECT_EQ(arguments[0], "worker");
+    EXPECT_THAT(arguments, testing::Contains("worker.models=/m/b=b"));
+    EXPECT_THAT(arguments, Not(testing::Contains("worker.models=/m/a=a")));
+    EXPECT_THAT(arguments, testing::Contains("worker.listen=127.0.0.1:0"));
+    EXPECT_THAT(arguments, testing::Contains("retry.attempts_max=3"));
+    EXPECT_THAT(plan.gateway_arguments,
+                testing::Contains("external=http://h:1,kind=openai,name=x1"));
+}
+
+// `serve` in a process of its own, with stand-ins for gateway and workers.
+class Service {
+public:
+    Service(const std::string& state, const std::string& listen) {
+        std::array<int, 2> pipe{};
+        EXPECT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+        pid_ = ::fork();
+        if (pid_ == 0) ::_exit(serve_fakes(state, listen, pipe[1]));
+        ::close(pipe[1]);
+        console_.reset(pipe[0]);
+    }
+    ~Service() {
+        if (pid_ > 0) stop();
+    }
+    // Everything up to and with the line that contains `text`, or to the end.
+    std::string read_to(std::string_view text) {
+        std::string said;
+        std::array<char, 1> byte;
+        while (said.find(text) == said.npos || !said.ends_with('\n')) {
+            pollfd ready{console_.get(), POLLIN, 0};
+            if (::poll(&ready, 1, 60'000) != 1 || ::read(console_.get(), byte.data(), 1) != 1)
+                break;
+            said += byte[0];
+        }
+        return said;
+    }
+    int stop() {
+        ::kill(pid_, SIGTERM);
+        return wait_exit();
+    }
+    int wait_exit() {
+        int status = 0;
+        ::waitpid(std::exchange(pid_, -1), &status, 0);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    }
+
+private:
+    static int serve_fakes(const std::string& state, const std::string& listen, int console) {
+        const config::Sources sources{.flags = {{"state_dir", state, "x"},
+                                                {"gateway.listen", listen, "x"},
+                                                {"external", "http://127.0.0.1:1", "x"}},
+                                      .isolated = true};
+        const auto loaded = config::load(sources, config::system_world());
+        if (!loaded) return 99;
+        return serve(loaded->settings, Shell{.streams = {0, console, console}, .chosen = nullptr},
+                     HOLDFAST_FAKE_CHILD);
+    }
+
+    pid_t pid_ = -1;
+    base::UniqueFd console_;
+};
+
+TEST(Serve, RunsTwoServicesSideBySideButNoneTwice) {
+    const auto folder = temporary_folder();
+    Service first(folder + "/1", "127.0.0.1:0");
+    const auto said = first.read_to("ready on http://127.0.0.1:");
+    EXPECT_THAT(said, HasSubstr("(1 external instance)"));
+    const auto at = said.find("ready on http://") + 16;
+    const auto address = said.substr(at, said.find(' ', at) - at);
+
+    Service second(folder + "/2", "127.0.0.1:0");
+    EXPECT_THAT(second.read_to("ready on"), HasSubstr("ready on"));
+
+    Service same_port(folder + "/3", address);
+    EXPECT_THAT(same_port.read_to("ss -ltnp"), HasSubstr("Address already in use"));
+    EXPECT_EQ(same_port.wait_exit(), 1);
+
+    Service same_state(folder + "/1", "127.0.0.1:0");
+    EXPECT_THAT(same_state.read_to("--state-dir"),
+                HasSubstr("in use by another service (process "));
+    EXPECT_EQ(same_state.wait_exit(), 1);
+
+    EXPECT_EQ(first.stop(), 0);
+    EXPECT_EQ(second.stop(), 0);
+}
+
+}  // namespace
+}  // namespace holdfast::app
