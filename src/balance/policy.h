@@ -13,7 +13,7 @@ namespace holdfast::balance {
 
 // One instance that could take the request right now.
 struct Seat {
-    std::uint32_t outstanding = 0;  // exchanges that this gateway has with it
+    std::uint32_t outstanding = 0;    // exchanges that this gateway has with it
     std::uint32_t reported_load = 0;  // running + waiting by its own last word
     double weight = 1.0;
 };
