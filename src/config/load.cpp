@@ -176,7 +176,7 @@ private:
             settings_.worker.threads =
                 static_cast<std::uint32_t>(std::max<std::size_t>(1, world_.cores / processes));
         if (is_automatic("gateway.threads"))
-            settings_.gateway.threads = std::clamp(world_.cores / 4, 1U, 8U);
+            settings_.gateway.threads = std::max(world_.cores, 1U);
         name_externals();
     }
 

@@ -53,7 +53,7 @@ struct Settings {
     } worker;
 
     struct Timeouts {
-        std::chrono::milliseconds connect{}, first_token{}, token_gap{}, total{};
+        std::chrono::milliseconds connect{}, place{}, first_token{}, token_gap{}, total{};
         friend bool operator==(const Timeouts&, const Timeouts&) = default;
     } timeouts;
 

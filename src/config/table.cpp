@@ -46,7 +46,7 @@ const std::array settings_table{
             "how an instance is chosen for a request", "", "", "", Form::plain, "--balance",
             serve | gateway, "NAME"},
     Setting{"gateway.threads", at<&S::gateway, &S::Gateway::threads>, "auto",
-            "event loops of the gateway; by default a quarter of the cores, at most 8", "1", "256"},
+            "event loops of the gateway; by default one per core", "1", "256"},
 
     Setting{"worker.models", at<&S::worker, &S::Worker::models>, "auto",
             "model folders in the Hugging Face layout, each DIR or DIR=NAME; by default the "
@@ -64,6 +64,8 @@ const std::array settings_table{
 
     Setting{"timeouts.connect", at<&S::timeouts, &S::Timeouts::connect>, "1s",
             "longest wait for a connection to an instance", "1ms", "10min"},
+    Setting{"timeouts.place", at<&S::timeouts, &S::Timeouts::place>, "1min",
+            "longest wait for an instance that is ready, before a request gets 503", "1ms", "1d"},
     Setting{"timeouts.first_token", at<&S::timeouts, &S::Timeouts::first_token>, "2min",
             "longest wait for the first token of an answer", "1ms", "1d"},
     Setting{"timeouts.token_gap", at<&S::timeouts, &S::Timeouts::token_gap>, "30s",
@@ -72,7 +74,7 @@ const std::array settings_table{
             "longest time for a whole answer, retries included", "1ms", "7d"},
 
     Setting{"retry.attempts_max", at<&S::retry, &S::Retry::attempts_max>, "8",
-            "instances that one request may be tried on", "1", "100"},
+            "attempts in a row that may bring a request nothing new before it is given up", "1", "100"},
     Setting{"retry.ratio", at<&S::retry, &S::Retry::ratio>, "0.1",
             "retries allowed for each request that came in", "0", "10"},
     Setting{"retry.min_per_second", at<&S::retry, &S::Retry::min_per_second>, "10",
