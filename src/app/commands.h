@@ -24,6 +24,7 @@ struct Shell {
 int run(const std::vector<std::string>& arguments, cli::Streams streams);
 
 void add_serve(CLI::App& root, Shell& shell);
+void add_worker(CLI::App& root, Shell& shell);
 void add_chat(CLI::App& root, Shell& shell);
 void add_status(CLI::App& root, Shell& shell);
 void add_config(CLI::App& root, Shell& shell);
