@@ -54,6 +54,7 @@ int run_gateway(const config::Settings& settings, const Shell& shell) {
     telemetry::LogOptions log_options;
     log_options.level = *level;
     log_options.role = "gateway";
+    log_options.fd = shell.streams.error;
     const telemetry::Log log(log_options);
     const auto ended = gateway::run(*std::move(options));
     return ended ? 0 : complain(shell, ended.error().what);

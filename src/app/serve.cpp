@@ -14,6 +14,7 @@
 #include "app/settings_flags.h"
 #include "balance/policy.h"
 #include "base/clock.h"
+#include "base/notify.h"
 #include "base/random.h"
 #include "http/server.h"
 
@@ -56,24 +57,8 @@ base::Result<> check_models(const Settings& settings) {
     return {};
 }
 
-// A listening socket that systemd hands over (sd_listen_fds(3)), if there is one.
-base::UniqueFd inherited_listener() {
-    const char* pid = std::getenv("LISTEN_PID");
-    const char* count = std::getenv("LISTEN_FDS");
-    if (pid == nullptr || count == nullptr || pid != fmt::to_string(::getpid()) ||
-        std::string_view(count) != "1")
-        return {};
-    int is_listening = 0;
-    socklen_t size = sizeof(is_listening);
-    constexpr int first_fd = 3;
-    if (::getsockopt(first_fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) != 0 ||
-        is_listening == 0)
-        return {};
-    return base::UniqueFd(first_fd);
-}
-
 base::Result<base::UniqueFd> take_port(const Settings& settings) {
-    if (auto inherited = inherited_listener()) return inherited;
+    if (auto inherited = base::inherited_listener()) return *std::move(inherited);
     auto listener = http::listen_tcp(settings.gateway.listen);
     if (listener) return listener;
     const auto port = settings.gateway.listen.substr(settings.gateway.listen.rfind(':') + 1);

@@ -1,60 +1,69 @@
+#include "worker/run.h"
+
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "app/commands.h"
 #include "app/settings_flags.h"
 #include "telemetry/log.h"
-#include "worker/run.h"
 
 namespace holdfast::app {
 namespace {
 
-worker::Options options_of(const config::Settings& settings) {
+int work(const config::Settings& settings, const Shell& shell) {
+    if (settings.worker.models.size() != 1)
+        return complain(
+            shell,
+            fmt::format("a worker serves one model, and the settings name {}\n  next: name "
+                        "one with --model DIR",
+                        settings.worker.models.size()),
+            usage_exit);
+    const auto level = telemetry::parse_log_level(settings.log.level);
+    if (!level) return complain(shell, level.error().what, usage_exit);
+    const config::Model& model = settings.worker.models[0];
+    const config::Settings::Engine& engine = settings.engine;
+
     worker::Options options;
-    options.model_folder = settings.worker.models.front().folder;
-    options.model_name = settings.worker.models.front().name;
+    options.model_folder = model.folder;
+    options.model_name = model.name;
     options.listen = settings.worker.listen;
     options.threads = settings.worker.threads;
-    options.kv_tokens = settings.engine.kv_tokens;
-    options.batch_tokens_max = settings.engine.batch_tokens_max;
-    options.engine.running_max = settings.engine.running_max;
-    options.engine.waiting_max = settings.engine.waiting_max;
-    options.engine.prefill_tokens_max = settings.engine.prefill_tokens_max;
-    options.engine.prefix_cache = settings.engine.prefix_cache;
-    // The gateway decides how long a slow client may take; a paused gateway is not a lost one.
+    options.kv_tokens = engine.kv_tokens;
+    options.batch_tokens_max = engine.batch_tokens_max;
+    options.engine.running_max = engine.running_max;
+    options.engine.waiting_max = engine.waiting_max;
+    options.engine.prefill_tokens_max = engine.prefill_tokens_max;
+    options.engine.prefix_cache = engine.prefix_cache;
+    // How slow a client may be is the gateway's business: one that is paused is not lost.
     options.http.write_ms_max = std::chrono::hours(1);
     options.drain_ms_max = settings.keeper.drain;
     options.version = HOLDFAST_VERSION;
-    return options;
-}
 
-int run_worker(const config::Settings& settings, const Shell& shell) {
-    if (settings.worker.models.size() != 1)
-        return complain(shell, "a worker serves exactly one model: name it with --model DIR",
-                        usage_exit);
-    auto level = telemetry::parse_log_level(settings.log.level);
-    if (!level) return complain(shell, level.error().what, usage_exit);
     telemetry::LogOptions log_options;
     log_options.level = *level;
     log_options.role = "worker";
+    log_options.fd = shell.streams.error;
     const telemetry::Log log(log_options);
-    const auto ended = worker::run(options_of(settings));
-    return ended ? 0 : complain(shell, ended.error().what);
+    const auto served = worker::run(std::move(options));
+    return served ? 0 : complain(shell, served.error().what);
 }
 
 }  // namespace
 
 void add_worker(CLI::App& root, Shell& shell) {
-    auto* command = root.add_subcommand(
-        "worker", "Run one instance alone: a model behind OpenAI's API, for any balancer");
+    auto* command = root.add_subcommand("worker", "Run one instance of one model alone");
     auto flags = std::make_shared<SettingsFlags>(*command, config::worker);
-    command->footer(std::string("`holdfast serve` starts several of them by itself. SIGTERM lets "
-                                "running answers end; a second one stops at once.\n\n") +
-                    SettingsFlags::help);
+    command->footer(
+        std::string(
+            "An instance speaks OpenAI's API and works behind any load balancer; `holdfast serve`\n"
+            "starts several and a gateway before them.\n\n") +
+        SettingsFlags::help);
     command->callback([&shell, flags] {
         shell.chosen = [&shell, flags] {
             const auto loaded = flags->load();
             if (!loaded) return complain(shell, loaded.error().what, usage_exit);
-            return run_worker(loaded->settings, shell);
+            return work(loaded->settings, shell);
         };
     });
 }

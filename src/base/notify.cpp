@@ -1,5 +1,6 @@
 #include "base/notify.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -59,6 +60,22 @@ std::optional<std::chrono::microseconds> watchdog_interval() {
     constexpr std::uint64_t sensible_max = 1'000'000ULL * 86'400;
     if (!interval || *interval == 0 || *interval > sensible_max) return std::nullopt;
     return std::chrono::microseconds(*interval);
+}
+
+std::optional<UniqueFd> inherited_listener() {
+    constexpr int first_fd = 3;  // SD_LISTEN_FDS_START
+    const char* pid = std::getenv("LISTEN_PID");
+    const char* count = std::getenv("LISTEN_FDS");
+    if (pid == nullptr || count == nullptr || pid != std::to_string(::getpid()) ||
+        std::string_view(count) == "0")
+        return std::nullopt;
+    int is_listening = 0;
+    socklen_t size = sizeof is_listening;
+    if (::getsockopt(first_fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) != 0 ||
+        is_listening == 0)
+        return std::nullopt;
+    ::fcntl(first_fd, F_SETFD, FD_CLOEXEC);
+    return UniqueFd(first_fd);
 }
 
 }  // namespace holdfast::base

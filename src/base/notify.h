@@ -32,4 +32,8 @@ private:
 // How often WATCHDOG=1 is expected (WATCHDOG_USEC, if WATCHDOG_PID is absent or ours).
 std::optional<std::chrono::microseconds> watchdog_interval();
 
+// The listening socket that the keeper or systemd hands over (sd_listen_fds(3)): the first one, if
+// it is meant for this process and does listen.
+std::optional<UniqueFd> inherited_listener();
+
 }  // namespace holdfast::base

@@ -88,13 +88,17 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
         return std::unexpected(base::Error{
             base::Code::not_found, fmt::format("The model `{}` does not exist.", need.model),
             base::Origin::client, base::Retry::no, "model", "model_not_found"});
-    if (seats.size() > 1) {
-        const auto last = std::ranges::find(behind, need.last, &fleet::Instance::id);
-        if (last != behind.end()) {
-            seats.erase(seats.begin() + (last - behind.begin()));
-            behind.erase(last);
+    // What is better avoided is avoided as long as there is something else.
+    const auto avoid = [&](auto&& unwanted) {
+        if (std::ranges::all_of(behind, unwanted)) return;
+        for (std::size_t i = behind.size(); i-- > 0;) {
+            if (!unwanted(behind[i])) continue;
+            seats.erase(seats.begin() + static_cast<std::ptrdiff_t>(i));
+            behind.erase(behind.begin() + static_cast<std::ptrdiff_t>(i));
         }
-    }
+    };
+    avoid([](const fleet::Instance* instance) { return instance->pushed_back; });
+    avoid([&](const fleet::Instance* instance) { return instance->id == need.last; });
     const balance::Ask ask{.random = entropy_.next()};
     const auto choice = policy_.choose(seats, ask);
     if (choice) return Placed(snapshot_, *behind[*choice]);

@@ -119,7 +119,7 @@ http::Task<Relay::AttemptEnd> Relay::attempt(const Placed& placed) {
     const FleetView::Watch watch(lane_.fleet, placed, abort);
     auto upstream = co_await call(placed, abort);
     if (!upstream) co_return std::unexpected(std::move(upstream).error());
-    AttemptEnd end = co_await read_events(**upstream, abort);
+    AttemptEnd end = co_await read_events(**upstream, placed.instance().kind, abort);
     if (!end) co_return end;
     if (auto sent = co_await finish(); !sent)
         co_return std::unexpected(Loss{std::move(sent).error()});
@@ -157,9 +157,10 @@ http::Task<std::expected<std::unique_ptr<http::Exchange>, Relay::Loss>> Relay::c
 }
 
 http::Task<Relay::AttemptEnd> Relay::read_events(http::Exchange& upstream,
+                                                 dialect::InstanceKind kind,
                                                  const http::Abort& abort) {
     http::SseParser events;
-    dialect::UpstreamReader reader;
+    dialect::UpstreamReader reader(kind, choices_.front().delivered);
     for (bool done = false; !done;) {
         const base::Deadline gap =
             base::Deadline::after(lane_.clock, lane_.options.timeouts.token_gap).sooner(deadline_);

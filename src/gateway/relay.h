@@ -59,7 +59,8 @@ private:
     http::Task<AttemptEnd> attempt(const Placed& placed);
     http::Task<std::expected<std::unique_ptr<http::Exchange>, Loss>> call(const Placed& placed,
                                                                           http::Abort& abort);
-    http::Task<AttemptEnd> read_events(http::Exchange& upstream, const http::Abort& abort);
+    http::Task<AttemptEnd> read_events(http::Exchange& upstream, dialect::InstanceKind kind,
+                                       const http::Abort& abort);
     // True at the proper end of the answer.
     std::expected<bool, Loss> take(std::string_view data, dialect::UpstreamReader& reader);
     base::Result<> deliver(chat::Event& event);

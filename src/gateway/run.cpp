@@ -1,4 +1,5 @@
 // The command `holdfast gateway`: signals, the service protocols, the end.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/signal_set.hpp>
@@ -47,7 +48,7 @@ private:
             spdlog::info("stopping: running answers may end");
             draining_ = true;
             give_up_ = std::chrono::steady_clock::now() + patience_;
-            notifier_.stopping();
+            notifier_.send("STOPPING=1");
             gateway_.drain();
             await_signal();
         });
@@ -56,9 +57,9 @@ private:
     void look() {
         const auto now = std::chrono::steady_clock::now();
         const bool turning = gateway_.loops_answer();
-        if (turning && notifier_.alive_every() && now >= next_alive_) {
-            notifier_.alive();
-            next_alive_ = now + *notifier_.alive_every();
+        if (turning && alive_every_ && now >= next_alive_) {
+            notifier_.send("WATCHDOG=1");
+            next_alive_ = now + *alive_every_ / 4;
         }
         // A count is as old as the last question, so the first look after the signal is too early.
         looks_draining_ += draining_ ? 1 : 0;
@@ -78,6 +79,7 @@ private:
     asio::steady_timer timer_{loop_};
     Gateway& gateway_;
     base::Notifier& notifier_;
+    const std::optional<std::chrono::microseconds> alive_every_ = base::watchdog_interval();
     std::chrono::milliseconds patience_;
     std::chrono::steady_clock::time_point give_up_, next_alive_;
     bool draining_ = false;
@@ -103,8 +105,8 @@ base::Result<> run(Options options) {
     Gateway gateway(std::move(options), std::move(listener), roster_from_environment(), registry);
     gateway.start();
     spdlog::info("listening on http://{}", address);
-    notifier.listening(address);
-    notifier.ready("serving");
+    notifier.send(fmt::format("X_HOLDFAST_LISTEN={}", address));
+    notifier.send("READY=1\nSTATUS=serving");
     Steward(gateway, notifier, patience).run();
     return {};
 }

@@ -11,8 +11,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
-#include <cstdlib>
 #include <cstring>
 
 #include "keeper/process.h"
@@ -34,15 +32,11 @@ std::string pause_text(base::Duration pause) {
     return fmt::format("{} ms", duration_cast<milliseconds>(pause).count());
 }
 
-// How often a systemd that watches the keeper wants to hear of it, sd_watchdog_enabled(3).
+// How often a systemd that watches the keeper hears of it.
 base::Duration system_tick() {
     constexpr base::Duration usual = seconds(5);
-    const char* text = std::getenv("WATCHDOG_USEC");
-    std::int64_t value = 0;
-    if (text == nullptr) return usual;
-    const auto [end, error] = std::from_chars(text, text + std::strlen(text), value);
-    if (error != std::errc() || *end != '\0' || value <= 0) return usual;
-    return std::clamp<base::Duration>(microseconds(value) / 4, milliseconds(1), usual);
+    const auto interval = base::watchdog_interval();
+    return interval ? std::clamp<base::Duration>(*interval / 4, milliseconds(1), usual) : usual;
 }
 
 }  // namespace
@@ -72,7 +66,7 @@ Keeper::Keeper(Options options, StateFolder folder, base::UniqueFd listener, Not
       folder_(std::move(folder)),
       listener_(std::move(listener)),
       notify_(std::move(notify)),
-      system_(std::getenv("NOTIFY_SOCKET")),
+      system_(base::Notifier::from_environment()),
       console_(console),
       clock_(clock),
       entropy_(entropy),

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/notify.h"
 #include "base/random.h"
 #include "base/unique_fd.h"
 #include "keeper/child.h"
@@ -91,7 +92,7 @@ private:
     StateFolder folder_;
     base::UniqueFd listener_, signals_;
     NotifySocket notify_;
-    SystemNotifier system_;
+    base::Notifier system_;
     Console console_;
     RosterChannel roster_channel_;
     const base::Clock& clock_;

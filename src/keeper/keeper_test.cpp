@@ -417,6 +417,8 @@ TEST(LogFile, QuotesTheLastLineOfThisLifeOnly) {
     EXPECT_EQ(log.last_line(), "");
     write(std::string(10'000, 'x') + "\nend\a");
     EXPECT_EQ(log.last_line(), "end ");
+    write("cause\n  next: do this\n  and that\n");
+    EXPECT_EQ(log.last_line(), "cause");
 }
 
 TEST(LogFile, IsRotatedBetweenLivesAndKeepsAFew) {

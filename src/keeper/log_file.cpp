@@ -87,11 +87,18 @@ std::string LogFile::last_line() const {
     const ssize_t count = ::pread(file.get(), end.data(), end.size(), static_cast<off_t>(from));
     if (count <= 0) return {};
     std::string_view text(end.data(), static_cast<std::size_t>(count));
-    const auto last = text.find_last_not_of(" \t\r\n");
-    if (last == text.npos) return {};
-    text = text.substr(0, last + 1);
-    text = text.substr(text.rfind('\n') + 1);  // npos + 1 is the beginning
-    std::string line(text.substr(0, 300));
+    // An indented line goes on with what the line before says.
+    std::string_view last;
+    while (!text.empty() && (last.empty() || last.starts_with(' '))) {
+        const auto end = text.find_last_not_of(" \t\r\n");
+        if (end == text.npos) break;
+        text = text.substr(0, end + 1);
+        const auto begin = text.rfind('\n') + 1;  // npos + 1 is the beginning
+        last = text.substr(begin);
+        text = text.substr(0, begin);
+    }
+    if (last.empty()) return {};
+    std::string line(last.substr(0, 300));
     for (char& c : line)
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
     return line;

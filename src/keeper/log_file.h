@@ -26,6 +26,7 @@ public:
     // that are written in between are lost. Without room for the copy the content is dropped.
     void check();
     // The last line that was written in this life, short and printable; empty if there is none.
+    // Indented lines belong to the one before them, which is given instead.
     std::string last_line() const;
 
 private:

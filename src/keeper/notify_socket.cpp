@@ -89,18 +89,4 @@ std::optional<NotifySocket::Message> NotifySocket::receive() {
     }
 }
 
-SystemNotifier::SystemNotifier(const char* address) {
-    if (address == nullptr || make_address(address).second == 0) return;
-    address_ = address;
-    fd_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-}
-
-void SystemNotifier::send(std::string_view text) const {
-    if (!fd_) return;
-    const auto [address, length] = make_address(address_);
-    // A message that is lost is repeated by the next tick; there is nobody else to tell.
-    ::sendto(fd_.get(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL, generic(address),
-             length);
-}
-
 }  // namespace holdfast::keeper

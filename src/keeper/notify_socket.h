@@ -1,16 +1,15 @@
-// Both ends of systemd's notification protocol, sd_notify(3).
+// The receiving end of systemd's notification protocol, sd_notify(3).
 #pragma once
 
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
 
 namespace holdfast::keeper {
 
-// The receiving end for the keeper's children. Keeper's thread only; never blocks.
+// For the keeper's children. Keeper's thread only; never blocks.
 class NotifySocket {
 public:
     struct Message {
@@ -27,19 +26,6 @@ public:
     const std::string& address() const { return address_; }
     // The next message, or nothing. Messages longer than 4 KiB are dropped.
     std::optional<Message> receive();
-
-private:
-    base::UniqueFd fd_;
-    std::string address_;
-};
-
-// The sending end towards whoever started the keeper, if that is a systemd or the like. Without
-// NOTIFY_SOCKET it does nothing. Never blocks.
-class SystemNotifier {
-public:
-    explicit SystemNotifier(const char* address);
-    bool active() const { return static_cast<bool>(fd_); }
-    void send(std::string_view text) const;
 
 private:
     base::UniqueFd fd_;
