@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 
 import torch
-import torch.nn.functional as F
 
 import problems
 from model import rope_tables
@@ -29,6 +28,19 @@ class Cache:
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
 
 
+def attend(q, keys, values, visible):
+    """Attention of q [batch, new, heads, dim] to cached keys [batch, kv heads, seen, dim]."""
+    batch, new, heads, dim = q.shape
+    kv_heads = keys.shape[1]
+    q = q.view(batch, new, kv_heads, heads // kv_heads, dim).permute(0, 2, 3, 1, 4)
+    scores = torch.matmul(q.reshape(batch, kv_heads, -1, dim) * dim ** -0.5, keys.transpose(2, 3))
+    scores = scores.view(batch, kv_heads, -1, new, keys.shape[2])
+    scores = scores.masked_fill(~visible[:, None, None], float("-inf")).softmax(-1)
+    mixed = torch.matmul(scores.view(batch, kv_heads, -1, keys.shape[2]), values)
+    mixed = mixed.view(batch, kv_heads, -1, new, dim).permute(0, 3, 1, 2, 4)
+    return mixed.reshape(batch, new, heads * dim)
+
+
 def forward(model, ids, starts, cache):
     """Logits of the ids [batch, new], which stand at positions starts.. of their rows."""
     batch, new = ids.shape
@@ -42,13 +54,9 @@ def forward(model, ids, starts, cache):
         q, k, v = layer.before(x, cache.cos[flat], cache.sin[flat])
         cache.keys[index][row, :, positions] = k.view(batch, new, *k.shape[1:])
         cache.values[index][row, :, positions] = v.view(batch, new, *v.shape[1:])
-        groups = q.shape[1] // k.shape[1]
-        keys, values = (t[index, :, :, :seen].repeat_interleave(groups, dim=1)
-                        for t in (cache.keys, cache.values))
-        mixed = F.scaled_dot_product_attention(
-            q.view(batch, new, *q.shape[1:]).transpose(1, 2), keys, values,
-            attn_mask=visible[:, None])
-        x = layer.after(x, mixed.transpose(1, 2).reshape(batch * new, -1))
+        mixed = attend(q.view(batch, new, *q.shape[1:]), cache.keys[index, :, :, :seen],
+                       cache.values[index, :, :, :seen], visible)
+        x = layer.after(x, mixed.reshape(batch * new, -1))
     return model.lm_head(model.model.norm(x)).view(batch, new, -1)[:, :, :REAL_ROWS]
 
 
@@ -96,13 +104,13 @@ def held_out_problems(seed, count):
     return problems.sample(rng, True, count)
 
 
-def accuracy(model, encoder, tests, batch=256):
+def accuracy(model, encoder, tests, batch=128, new_tokens_max=NEW_TOKENS_MAX):
     """Right answers by (category, language): {key: [right, total]}, and the wrong ones."""
     tests = sorted(tests, key=lambda p: len(p.completion()))
     scores, wrong = defaultdict(lambda: [0, 0]), []
     prompts = encoder.prompts(tests)
     for start in range(0, len(tests), batch):
-        outputs = greedy(model, prompts[start:start + batch])
+        outputs = greedy(model, prompts[start:start + batch], new_tokens_max)
         for problem, ids in zip(tests[start:start + batch], outputs):
             text = encoder.tokenizer.decode(ids, skip_special_tokens=False)
             good = right(problem, text)

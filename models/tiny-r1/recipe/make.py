@@ -6,7 +6,10 @@ trained again; remove build/tiny-r1 to start from nothing.
 
 import argparse
 import json
+import os
 from dataclasses import replace
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: do not spin on a shared machine
 
 import torch
 
@@ -32,10 +35,13 @@ def arguments():
 
 def interim(encoder, seed):
     """A function that prints the accuracy on a few held-out problems."""
-    tests = evaluate.held_out_problems(seed + 1, 240)
+    tests = evaluate.held_out_problems(seed + 1, 96)
 
     def report(model):
-        print(evaluate.line(evaluate.accuracy(model, encoder, tests)[0]), flush=True)
+        scores, wrong = evaluate.accuracy(model, encoder, tests, 96, new_tokens_max=480)
+        print(evaluate.line(scores), flush=True)
+        for problem, text in wrong[:3]:
+            print("wrong", repr(problem.question), repr(text), problem.value, flush=True)
 
     return report
 

@@ -1,6 +1,6 @@
 """The training loop: resumable, on CUDA where there is one, else on the CPU."""
 
-import math
+import shutil
 import time
 from dataclasses import asdict
 
@@ -27,11 +27,11 @@ def parameter_groups(model, decay):
 
 
 def learning_rate(training, step, progress):
-    """Linear warm-up, then a cosine over the run's time."""
+    """Warm-up, a constant stretch, and a linear decay over the last share of the run's time."""
     warm = min(1.0, (step + 1) / training.warmup_steps)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+    left = min(1.0, max(0.0, 1.0 - progress) / training.decay_share)
     peak, end = training.learning_rate, training.learning_rate_end
-    return warm * (end + (peak - end) * cosine)
+    return warm * (end + (peak - end) * left)
 
 
 class Run:
@@ -52,8 +52,12 @@ class Run:
         self.seconds = 0.0
         self.losses = []
 
+    def decaying(self):
+        """Whether the learning rate has begun to fall."""
+        return self.seconds / 60.0 / self.training.minutes > 1.0 - self.training.decay_share
+
     def save(self):
-        """Writes the checkpoint atomically."""
+        """Writes the checkpoint atomically; keeps the last one before the decay under its own name."""
         CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
         place = {name: getattr(self, name) for name in
                  ("chunk", "position", "step", "positions", "problems", "seconds")}
@@ -61,6 +65,8 @@ class Run:
         torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                     "place": place, "training": asdict(self.training)}, partial)
         partial.replace(CHECKPOINT)
+        if not self.decaying():
+            shutil.copy(CHECKPOINT, CHECKPOINT.with_name("before-decay.pt"))
 
     def load(self):
         """Goes on from the checkpoint if there is one."""
