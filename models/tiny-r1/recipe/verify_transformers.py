@@ -87,6 +87,7 @@ def check_reference(tokenizer, path):
     """The renderings of another template file over random conversations."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    # transformers leaves out a content of None; the reference expects it.
     with open(path, encoding="utf-8") as file:
         reference = environment.from_string(file.read())
     rng, same = random.Random(1), 0
