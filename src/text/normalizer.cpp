@@ -12,7 +12,8 @@
 namespace holdfast::text {
 namespace {
 
-constexpr char32_t code_points = 0x110000;
+// Planes 3 and above are taken for not plain, which costs time for their rare characters only.
+constexpr char32_t plain_end = 0x30000;
 constexpr char32_t ascii_end = 0x80;
 
 constexpr auto compose = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
@@ -70,14 +71,15 @@ void append_composed(std::vector<utf8proc_int32_t>& decomposed, std::string& out
 
 }  // namespace
 
-Normalizer::Normalizer() : plain_(code_points, true) {
-    for (char32_t c = 0; c < code_points; ++c) {
+Normalizer::Normalizer() : plain_(plain_end, true) {
+    for (char32_t c = 0; c < plain_end; ++c) {
         if (c >= 0xD800 && c <= 0xDFFF) continue;  // surrogates are no characters
         if (combining_class(static_cast<utf8proc_int32_t>(c)) != 0) plain_[c] = false;
         const Decomposition parts = decompose(c);
         // What comes second somewhere may compose with a character before it.
         for (std::size_t i = 1; i < parts.length; ++i)
-            plain_[static_cast<std::size_t>(parts.code_points[i])] = false;
+            if (const auto second = static_cast<char32_t>(parts.code_points[i]); second < plain_end)
+                plain_[second] = false;
         if (parts.length == 1 && static_cast<char32_t>(parts.code_points[0]) == c) continue;
         // Precomposed characters are normalised; those that are excluded from composition are not.
         std::vector<utf8proc_int32_t> decomposed(parts.code_points.begin(),
@@ -96,7 +98,8 @@ bool Normalizer::is_plain(std::string_view text) const {
             continue;
         }
         const Utf8Character next = first_character(text.substr(at));
-        if (next.state == Utf8::valid && !plain_[next.code_point]) return false;
+        if (next.state == Utf8::valid && (next.code_point >= plain_end || !plain_[next.code_point]))
+            return false;
         at += next.length;
     }
     return true;

@@ -51,9 +51,9 @@ ByteLevelTokenizer::ByteLevelTokenizer(TokenizerFile file)
     : vocabulary_(std::move(file.vocabulary)),
       added_(std::move(file.added)),
       added_normalized_(std::move(file.added_normalized)),
-      splitter_(file.splitter.front()),
+      normalizer_(std::move(file.normalizer)),
+      splitter_(*file.splitter),
       bpe_(file.bytes, file.merges) {
-    if (file.normalizes) normalizer_.emplace();
     find_whole_words(file.ignores_merges);
 }
 

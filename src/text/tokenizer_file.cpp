@@ -5,7 +5,6 @@
 
 #include "text/byte_alphabet.h"
 #include "text/json_file.h"
-#include "text/normalizer.h"
 
 namespace holdfast::text {
 namespace {
@@ -73,7 +72,7 @@ Result<> Reader::read_normalizer(const JsonField& field) {
         if (type != "NFC")
             return part.fail(Code::invalid, "normalizer \"{}\" is not supported; only NFC is",
                              type);
-        file_.normalizes = true;
+        file_.normalizer.emplace();
     }
     return {};
 }
@@ -82,7 +81,7 @@ Result<> Reader::read_pre_tokenizer(const JsonField& field) {
     HF_TRY_ASSIGN(const auto parts, parts_of(field, "pretokenizers"));
     for (const JsonField& part : parts) {
         HF_TRY_ASSIGN(const auto type, part["type"].string());
-        if (type == "Split" && file_.splitter.empty() && !byte_level_) {
+        if (type == "Split" && !file_.splitter && !byte_level_) {
             HF_TRY(read_split(part));
         } else if (type == "ByteLevel" && !byte_level_) {
             HF_TRY(read_byte_level(part));
@@ -93,7 +92,7 @@ Result<> Reader::read_pre_tokenizer(const JsonField& field) {
                              type);
         }
     }
-    if (file_.splitter.empty() || !byte_level_)
+    if (!file_.splitter || !byte_level_)
         return field.fail(Code::invalid, "lacks {}; expected are one Split, then one ByteLevel",
                           byte_level_ ? "Split" : "ByteLevel");
     return {};
@@ -111,7 +110,7 @@ Result<> Reader::read_split(const JsonField& field) {
     HF_TRY_ASSIGN(const auto invert, field["invert"].boolean_or(false));
     if (behavior != "Isolated" || invert)
         return field.fail(Code::invalid, "only behavior \"Isolated\" without invert is supported");
-    file_.splitter.push_back(*splitter);
+    file_.splitter = splitter;
     return {};
 }
 
@@ -290,7 +289,7 @@ Result<> Reader::read_added_token(const JsonField& field) {
     } else {
         std::string buffer;
         file_.added_normalized.add(
-            file_.normalizes ? Normalizer().normalize(content, buffer) : content, id);
+            file_.normalizer ? file_.normalizer->normalize(content, buffer) : content, id);
     }
     return {};
 }

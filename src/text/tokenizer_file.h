@@ -2,12 +2,14 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/normalizer.h"
 #include "text/vocabulary.h"
 #include "text/word_split.h"
 
@@ -17,10 +19,10 @@ struct TokenizerFile {
     Vocabulary vocabulary;
     std::array<chat::TokenId, 256> bytes{};  // the token of each byte
     std::vector<Merge> merges;
-    AddedTokens added;                   // found in the text as it is
-    AddedTokens added_normalized;        // found after normalisation
-    std::vector<WordSplitter> splitter;  // exactly one
-    bool normalizes = false;             // to NFC
+    AddedTokens added;                     // found in the text as it is
+    AddedTokens added_normalized;          // found after normalisation
+    std::optional<WordSplitter> splitter;  // always there in a file that was read
+    std::optional<Normalizer> normalizer;  // absent: text stays as it is
     bool ignores_merges = false;  // a word that is a token becomes it, whatever the merges say
 };
 

@@ -101,10 +101,14 @@ def record_ids():
     golden = {"recorded_with": f"tokenizers {tokenizers.__version__}", "families": []}
     for family in ["qwen2", "llama3"]:
         tokenizer = train(family)
+        unfit = {tokenizer.id_to_token(tokenizer.token_to_id(t)) for t in NORMALIZED}
         cases = []
         for text in texts():
             ids = tokenizer.encode(text, add_special_tokens=False).ids
-            cases.append({"text": text, "ids": ids, "decoded": tokenizer.decode(ids, skip_special_tokens=True)})
+            cases.append({"text": text, "ids": ids})
+            # The package decodes the spelling of these tokens as if it were written in byte symbols.
+            if not any(tokenizer.id_to_token(id) in unfit for id in ids):
+                cases[-1]["decoded"] = tokenizer.decode(ids, skip_special_tokens=True)
         golden["families"].append({"folder": family, "cases": cases})
     (HERE / "ids.json").write_text(json.dumps(golden, ensure_ascii=True, separators=(",", ":")) + "\n")
 
