@@ -179,7 +179,6 @@ int main(int count, char** arguments) {
                               .context = 8'192};
     if (which != "1.5b") model::report("tiny", tiny, options, 200);
     if (which != "tiny")
-        model::report("DeepSeek-R1-Distill-Qwen-1.5B", model::r1_distill_qwen_1_5b(), options, 1,
-                      1);
+        model::report("DeepSeek-R1-Distill-Qwen-1.5B", model::r1_distill_qwen_1_5b(), options, 1);
     return 0;
 }
