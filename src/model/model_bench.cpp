@@ -78,14 +78,17 @@ class Bench {
 public:
     Bench(const tensor::Config& config, LoadOptions options) : config_(config) {
         options.batch_tokens_max = 512;
-        options.kv_tokens = 32 * sequence_tokens;
+        options.kv_tokens = sequences * sequence_tokens;
         auto model = random_model(config, options);
         if (!model) {
             fmt::print("{}\n", model.error().what);
             std::exit(1);
         }
         model_ = std::move(model).value();
-        for (BlockId i = 0; i < model_->blocks(); ++i) blocks_.push_back(i);
+        // As in service, where sequences grow side by side, their blocks alternate.
+        constexpr std::uint32_t each = sequence_tokens / block_tokens;
+        for (BlockId i = 0; i < model_->blocks(); ++i)
+            blocks_.push_back(i % each * sequences + i / each);
     }
 
     // Tokens per second of one forward with `batch` decoding rows, 128 positions into each answer.
@@ -114,7 +117,7 @@ public:
     }
 
 private:
-    static constexpr std::uint32_t sequence_tokens = 512;
+    static constexpr std::uint32_t sequences = 32, sequence_tokens = 512;
     tensor::Config config_;
     std::unique_ptr<Model> model_;
     std::vector<BlockId> blocks_;
