@@ -104,9 +104,7 @@ void Qwen2::place_scratch() {
     }
     rows_.reserve(batch_tokens_max_);
     parts_.reserve(batch_tokens_max_);
-    // One slice per token needs the most tasks.
-    tasks_.resize(std::size_t{batch_tokens_max_} *
-                  ops_->attention_tasks(1, shape_.heads, shape_.kv_heads));
+    tasks_.resize(std::size_t{batch_tokens_max_} * shape_.heads);
 }
 
 float* Qwen2::layer_keys(std::size_t layer) const {

@@ -129,14 +129,14 @@ inline std::string safetensors_bytes(const TestTensors& tensors, const std::stri
 }
 
 inline std::string config_json(const tensor::Config& config) {
-    return fmt::format(
-        R"({{"model_type":"qwen2","num_hidden_layers":{},"hidden_size":{},"num_attention_heads":{},)"
-        R"("num_key_value_heads":{},"head_dim":{},"intermediate_size":{},"vocab_size":{},)"
-        R"("max_position_embeddings":{},"rope_theta":{},"rms_norm_eps":{},)"
-        R"("tie_word_embeddings":{},"eos_token_id":[{}]}})",
-        config.layers, config.hidden, config.heads, config.kv_heads, config.head_dim, config.ffn,
-        config.vocab, config.context, config.rope_theta, config.rms_norm_epsilon, config.tied_head,
-        fmt::join(config.eos, ","));
+    return fmt::format(R"({{"model_type":"qwen2","num_hidden_layers":{},"hidden_size":{},)"
+                       R"("num_attention_heads":{},"num_key_value_heads":{},"head_dim":{},)"
+                       R"("intermediate_size":{},"vocab_size":{},)"
+                       R"("max_position_embeddings":{},"rope_theta":{},"rms_norm_eps":{},)"
+                       R"("tie_word_embeddings":{},"eos_token_id":[{}]}})",
+                       config.layers, config.hidden, config.heads, config.kv_heads, config.head_dim,
+                       config.ffn, config.vocab, config.context, config.rope_theta,
+                       config.rms_norm_epsilon, config.tied_head, fmt::join(config.eos, ","));
 }
 
 inline void write_checkpoint(const TestFolder& folder, const tensor::Config& config,

@@ -80,18 +80,22 @@ void Ops::rms_norm(Rows x, std::uint32_t rows, std::span<const float> weight, fl
     });
 }
 
-std::uint32_t Ops::attention_tasks(std::uint32_t rows, std::uint32_t heads,
-                                   std::uint32_t kv_heads) const {
-    return kv_heads * divide_up(rows * (heads / kv_heads), kernels_.tile_rows_max);
+// Queries that share a key head read its keys and values once when they are in one task. A few
+// sequences on many threads are the exception: there, more tasks are worth more than that.
+std::uint32_t Ops::queries_per_task(std::span<const AttentionPart> parts) const {
+    std::uint32_t queries = 0;
+    for (const AttentionPart& part : parts) queries += part.rows * part.job.heads;
+    return std::clamp(queries / pool_->threads(), 1U, kernels_.tile_rows_max);
 }
 
 void Ops::attention(std::span<const AttentionPart> parts, std::span<AttentionTask> tasks) {
     std::uint32_t count = 0;
     std::uint64_t operations = 0;
+    const std::uint32_t tile_max = queries_per_task(parts);
     for (std::uint32_t part = 0; part < parts.size(); ++part) {
         const AttentionJob& job = parts[part].job;
         const std::uint32_t queries = parts[part].rows * (job.heads / job.kv_heads);
-        const Tiling tiling{.rows = queries, .tile_max = kernels_.tile_rows_max};
+        const Tiling tiling{.rows = queries, .tile_max = tile_max};
         for (std::uint32_t head = 0; head < job.kv_heads; ++head)
             for (std::uint32_t tile = 0; tile < tiling.tiles(); ++tile)
                 tasks[count++] = {part, head, tiling.begin(tile), tiling.begin(tile + 1)};

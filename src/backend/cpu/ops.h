@@ -48,18 +48,17 @@ public:
         AttentionJob job;
         std::uint32_t rows = 0;
     };
-    // `tasks` is scratch for at least attention_tasks() of all parts together.
     struct AttentionTask {
         std::uint32_t part = 0, kv_head = 0, begin = 0, end = 0;
     };
-    std::uint32_t attention_tasks(std::uint32_t rows, std::uint32_t heads,
-                                  std::uint32_t kv_heads) const;
+    // All parts have the same heads. `tasks` is scratch: one for each row and head is enough.
     void attention(std::span<const AttentionPart> parts, std::span<AttentionTask> tasks);
 
 private:
     Ops(const Kernels& kernels, std::unique_ptr<Pool> pool)
         : kernels_(kernels), pool_(std::move(pool)) {}
     const float* pack(Rows x, const Tiling& tiling, std::uint32_t inputs);
+    std::uint32_t queries_per_task(std::span<const AttentionPart> parts) const;
 
     const Kernels& kernels_;
     std::unique_ptr<Pool> pool_;

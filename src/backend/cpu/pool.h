@@ -46,8 +46,8 @@ public:
 private:
     using Call = void (*)(const void* context, std::uint32_t task);
 
-    // About 3 microseconds of arithmetic: less than handing it over and back costs.
-    static constexpr std::uint64_t operations_shared_min = 100'000;
+    // About 10 microseconds of arithmetic: sharing less gains less than waking a thread costs.
+    static constexpr std::uint64_t operations_shared_min = 300'000;
 
     // A thread's share: the run's epoch in the upper half, the next task in the lower, so that a
     // claim by a thread that overslept the end of its run fails.
