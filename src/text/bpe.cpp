@@ -44,6 +44,7 @@ void Bpe::encode(std::string_view word, Scratch& scratch, std::vector<chat::Toke
         scratch.symbols[i] = {bytes_[static_cast<std::uint8_t>(word[i])], i == 0 ? none : i - 1,
                               i + 1 == length ? none : i + 1, none};
     for (std::uint32_t i = 0; i + 1 < length; ++i) consider(scratch, i);
+    std::ranges::make_heap(scratch.heap, std::greater{});
 
     while (!scratch.heap.empty()) {
         std::ranges::pop_heap(scratch.heap, std::greater{});
@@ -57,16 +58,17 @@ void Bpe::encode(std::string_view word, Scratch& scratch, std::vector<chat::Toke
         ids.push_back(scratch.symbols[i].id);
 }
 
-// Notes the merge of the symbol at `position` with the next one, if there is one.
-void Bpe::consider(Scratch& scratch, std::uint32_t position) const {
+// Notes the merge of the symbol at `position` with the next one at the heap's end, and says whether
+// there is one.
+bool Bpe::consider(Scratch& scratch, std::uint32_t position) const {
     Scratch::Symbol& symbol = scratch.symbols[position];
     symbol.rank = none;
-    if (symbol.next == none) return;
+    if (symbol.next == none) return false;
     const Slot& slot = find(pair(symbol.id, scratch.symbols[symbol.next].id));
-    if (slot.pair == empty_slot) return;
+    if (slot.pair == empty_slot) return false;
     symbol.rank = slot.rank;
     scratch.heap.push_back(std::uint64_t{slot.rank} << 32 | position);
-    std::ranges::push_heap(scratch.heap, std::greater{});
+    return true;
 }
 
 void Bpe::merge(Scratch& scratch, std::uint32_t position) const {
@@ -76,8 +78,9 @@ void Bpe::merge(Scratch& scratch, std::uint32_t position) const {
     left.next = right.next;
     right.rank = none;  // what was noted for it no longer applies
     if (left.next != none) scratch.symbols[left.next].previous = position;
-    consider(scratch, position);
-    if (left.previous != none) consider(scratch, left.previous);
+    if (consider(scratch, position)) std::ranges::push_heap(scratch.heap, std::greater{});
+    if (left.previous != none && consider(scratch, left.previous))
+        std::ranges::push_heap(scratch.heap, std::greater{});
 }
 
 }  // namespace holdfast::text

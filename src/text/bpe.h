@@ -52,7 +52,7 @@ private:
     }
     const Slot& find(std::uint64_t pair) const;  // an empty slot if the pair does not merge
     std::size_t home(std::uint64_t pair) const;
-    void consider(Scratch& scratch, std::uint32_t position) const;
+    bool consider(Scratch& scratch, std::uint32_t position) const;
     void merge(Scratch& scratch, std::uint32_t position) const;
 
     std::array<chat::TokenId, 256> bytes_;

@@ -16,6 +16,10 @@ namespace {
 constexpr char32_t plain_end = 0x30000;
 constexpr char32_t ascii_end = 0x80;
 
+// The library takes this, the place before the first trailing consonant of Hangul, for a trailing
+// consonant and swallows it. It composes with nothing, so it may keep its neighbours apart.
+constexpr char32_t hangul_trailing_base = 0x11A7;
+
 constexpr auto compose = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
 
 struct Decomposition {
@@ -111,7 +115,7 @@ std::string_view Normalizer::normalize(std::string_view text, std::string& buffe
     std::vector<utf8proc_int32_t> decomposed;
     for (std::size_t at = 0; at < text.size();) {
         const Utf8Character next = first_character(text.substr(at));
-        if (next.state == Utf8::valid) {
+        if (next.state == Utf8::valid && next.code_point != hangul_trailing_base) {
             const Decomposition parts = decompose(next.code_point);
             decomposed.insert(decomposed.end(), parts.code_points.begin(),
                               parts.code_points.begin() + parts.length);

@@ -1,4 +1,6 @@
 // Text to token ids and back, exactly as the `tokenizers` package does it for the same folder.
+// Known exceptions are rare characters that the Unicode tables of the two treat differently: the
+// order of a few combining marks (such as U+0EBA) under NFC, and digits new in Unicode 16.
 #pragma once
 
 #include <memory>

@@ -39,7 +39,8 @@ std::string decode(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) 
 }
 
 // Compares with cases {"text", "ids", and perhaps "decoded"}; returns how many there were.
-std::size_t expect_cases(const Tokenizer& tokenizer, const simdjson::dom::element& cases) {
+std::size_t expect_cases(const Tokenizer& tokenizer, const simdjson::dom::element& cases,
+                         std::string (*to_text)(const Tokenizer&, const std::vector<TokenId>&)) {
     std::size_t count = 0;
     for (const simdjson::dom::element one : cases) {
         const std::string_view text = one["text"];
@@ -47,7 +48,7 @@ std::size_t expect_cases(const Tokenizer& tokenizer, const simdjson::dom::elemen
         for (const std::int64_t id : one["ids"]) ids.push_back(static_cast<TokenId>(id));
         EXPECT_EQ(tokenizer.encode(text), ids) << text;
         if (std::string_view decoded; !one["decoded"].get(decoded))
-            EXPECT_EQ(decode(tokenizer, ids), decoded);
+            EXPECT_EQ(to_text(tokenizer, ids), decoded);
         ++count;
     }
     return count;
@@ -63,7 +64,7 @@ TEST(Tokenizer, GivesTheRecordedIdsAndTexts) {
         const std::string_view folder = family["folder"];
         const TokenizerPtr tokenizer = load(golden_folder + "/" + std::string(folder));
         ASSERT_TRUE(tokenizer);
-        EXPECT_GT(expect_cases(*tokenizer, family["cases"]), 400U);
+        EXPECT_GT(expect_cases(*tokenizer, family["cases"], decode), 400U);
         ++families;
     }
     EXPECT_EQ(families, 2U);
@@ -77,7 +78,8 @@ TEST(Tokenizer, GivesTheRecordedIdsOfTinyR1) {
     const TokenizerPtr tokenizer = load(folder);
     ASSERT_TRUE(tokenizer);
     simdjson::dom::parser parser;
-    EXPECT_GT(expect_cases(*tokenizer, parser.load(recorded)["cases"]), 0U);
+    // Recorded with the names of special tokens.
+    EXPECT_GT(expect_cases(*tokenizer, parser.load(recorded), bytes_of), 0U);
 }
 
 TEST(Tokenizer, KnowsWhatEachIdIs) {
