@@ -112,7 +112,7 @@ const std::array settings_table{
             "1h"},
     Setting{"keeper.backoff_max", at<&S::keeper, &S::Keeper::backoff_max>, "10s",
             "longest such pause", "1ms", "1h"},
-    Setting{"keeper.backoff_reset", at<&S::keeper, &S::Keeper::backoff_reset>, "30s",
+    Setting{"keeper.backoff_reset", at<&S::keeper, &S::Keeper::backoff_reset>, "1s",
             "time of good health after which the pause is short again", "1ms", "1d"},
     Setting{"keeper.hang_kill", at<&S::keeper, &S::Keeper::hang_kill>, "10s",
             "a process that shows no progress for that long is killed and started again", "100ms",

@@ -11,7 +11,7 @@ namespace {
 constexpr std::array<std::pair<std::string_view, InstanceKind>, 4> kinds{{
     {"holdfast", InstanceKind::holdfast},
     {"vllm", InstanceKind::vllm},
-    {"llama_server", InstanceKind::llama_server},
+    {"llama-server", InstanceKind::llama_server},
     {"openai", InstanceKind::openai},
 }};
 
@@ -239,7 +239,7 @@ base::Result<InstanceKind> parse_instance_kind(std::string_view text) {
         if (name == text) return kind;
     }
     return base::fail(base::Code::invalid,
-                      "\"{}\" is no kind of instance; there are holdfast, vllm, llama_server and "
+                      "\"{}\" is no kind of instance; there are holdfast, vllm, llama-server and "
                       "openai.",
                       text);
 }

@@ -26,6 +26,7 @@ struct UpstreamCall {
 // What earlier attempts delivered of one choice, for servers that continue from the text.
 struct Delivered {
     std::string reasoning, content;
+    bool server_splits = false;  // the server named the thinking itself, in a field of its own
     bool any() const { return !reasoning.empty() || !content.empty(); }
 };
 
@@ -51,6 +52,8 @@ public:
         std::optional<chat::Event> event;
         bool done = false;  // "[DONE]"
     };
+    // The server has named thinking in a field of its own: its content is content.
+    bool server_splits() const;
     // Code::corrupt (Origin::instance) for what is not a chunk; an `error` object inside the
     // stream becomes that error (Origin::instance).
     base::Result<Read> read(std::string_view data);

@@ -33,6 +33,7 @@ InlineSplitter::State first_state(InstanceKind kind, const Delivered& delivered)
     using State = InlineSplitter::State;
     if (kind == InstanceKind::holdfast) return State::off;
     if (!delivered.content.empty()) return State::answer;
+    if (delivered.server_splits) return State::off;
     return delivered.reasoning.empty() ? State::deciding : State::thinking;
 }
 
@@ -41,6 +42,8 @@ InlineSplitter::State first_state(InstanceKind kind, const Delivered& delivered)
 class UpstreamReader::Impl {
 public:
     Impl(InstanceKind kind, const Delivered& delivered) : splitter_(first_state(kind, delivered)) {}
+
+    bool server_splits() const { return server_splits_; }
 
     Result<Read> read(std::string_view data) {
         if (data == "[DONE]") return Read{.done = true};
@@ -240,6 +243,7 @@ private:
     Result<Read> finish(Chunk chunk) {
         if (!chunk.has_choices_member && !chunk.usage) return corrupt("has no choices");
         chat::Event& event = chunk.event;
+        server_splits_ = server_splits_ || !event.reasoning.empty();
         if (chunk.is_chat) splitter_.split(event);
         if (event.scores.size() == event.ids.size()) {
             for (std::size_t i = 0; i < event.ids.size(); ++i) event.scores[i].id = event.ids[i];
@@ -256,6 +260,7 @@ private:
     ondemand::parser parser_;
     std::string buffer_;
     InlineSplitter splitter_;
+    bool server_splits_ = false;
 };
 
 UpstreamReader::UpstreamReader() : UpstreamReader(InstanceKind::holdfast, Delivered{}) {}
@@ -264,6 +269,8 @@ UpstreamReader::UpstreamReader(InstanceKind kind, const Delivered& delivered)
 UpstreamReader::~UpstreamReader() = default;
 UpstreamReader::UpstreamReader(UpstreamReader&&) noexcept = default;
 UpstreamReader& UpstreamReader::operator=(UpstreamReader&&) noexcept = default;
+
+bool UpstreamReader::server_splits() const { return impl_->server_splits(); }
 
 Result<UpstreamReader::Read> UpstreamReader::read(std::string_view data) {
     return impl_->read(data);

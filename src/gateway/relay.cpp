@@ -203,6 +203,7 @@ std::expected<bool, Relay::Loss> Relay::take(std::string_view data,
                                            : fleet::Outcome::ok;
         return std::unexpected(Loss{std::move(read).error(), outcome});
     }
+    choices_.front().delivered.server_splits |= reader.server_splits();
     if (read->event)
         if (auto delivered = deliver(*read->event); !delivered)
             return std::unexpected(Loss{std::move(delivered).error()});

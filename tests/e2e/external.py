@@ -8,6 +8,7 @@ from aiohttp import web
 
 THINKING = [f"thought {n} " for n in range(20)]
 ANSWER = [f"word {n} " for n in range(20)]
+OPENED = "<think>\n" + "".join(THINKING) + "\n</think>\n\n"
 
 
 class External:
@@ -52,12 +53,16 @@ class External:
         return web.json_response({"object": "list", "data": [entry]})
 
     def _already(self, body: dict) -> str:
-        """The text that the request's last message asks to continue."""
+        """The delivered text that the request asks to continue, thinking and answer together."""
         last = body["messages"][-1]
         if last["role"] != "assistant":
             return ""
-        assert self.kind != "vllm" or (body["continue_final_message"] and not body["add_generation_prompt"])
-        return last["content"]
+        if self.kind == "vllm":
+            assert body["continue_final_message"] and not body["add_generation_prompt"]
+            # R1's template drops finished thinking, so only the answer's beginning can be sent.
+            thinking = last["content"].startswith("<think>\n")
+            return last["content"] if thinking else OPENED + last["content"]
+        return "<think>\n" + last["content"]  # the server's template opens the thinking
 
     async def _chat(self, request):
         body = await request.json()
@@ -86,8 +91,7 @@ class External:
         """What is left to say after `already`, one delta a piece."""
         field = "reasoning" if self.kind == "vllm" else "reasoning_content"
         whole = [("<think>\n" + "".join(THINKING[: n + 1]), {field: t}) for n, t in enumerate(THINKING)]
-        opened = "<think>\n" + "".join(THINKING) + "\n</think>\n\n"
-        whole += [(opened + "".join(ANSWER[: n + 1]), {"content": t}) for n, t in enumerate(ANSWER)]
+        whole += [(OPENED + "".join(ANSWER[: n + 1]), {"content": t}) for n, t in enumerate(ANSWER)]
         said = [n for n, (prefix, _) in enumerate(whole) if prefix == already]
         assert already == "" or said, f"cannot continue from {already!r}"
         return [delta for _, delta in whole[said[0] + 1 if said else 0:]]

@@ -23,7 +23,7 @@ def chat(target, body, headers=None):
     ({"logit_bias": {"999999999": 1}}, "logit_bias"), ({"stop": 5}, "stop"), ({"seed": "x"}, "seed"),
     ({"messages": []}, "messages"), ({"messages": "hi"}, "messages"), ({"messages": None}, "messages"),
     ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages[0].content[0].type"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages[0].content[0]"),
     ({"stream": "yes"}, "stream"), ({"model": 7}, "model"),
 ])
 def test_a_wrong_field_is_named(shared, change, param):

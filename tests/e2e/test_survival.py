@@ -71,7 +71,7 @@ def test_a_long_prompt_and_a_full_batch_eject_nobody(start):
 
 
 def test_without_workers_requests_wait_and_then_get_a_clear_503(start):
-    target = start("--set", "keeper.restart_first=20s", "--set", "keeper.restart_cap=20s").wait_all_ready()
+    target = start("--set", "keeper.backoff_first=20s", "--set", "keeper.backoff_max=20s").wait_all_ready()
     body = {"model": "tiny-r1", "messages": [{"role": "user", "content": "What is 1 + 2?"}]}
     for instance in target.instances():
         os.kill(instance["pid"], signal.SIGKILL)
