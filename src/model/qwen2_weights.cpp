@@ -65,8 +65,8 @@ private:
         const std::size_t count = found->bytes.size() / tensor::size_bytes(found->type);
         const std::size_t bad = cpu::find_not_finite(found->type, found->bytes.data(), count);
         if (bad != count)
-            return base::fail(Code::corrupt, "tensor \"{}\": element {} is not a finite number",
-                              name, bad);
+            return base::fail(Code::corrupt, "{}: tensor \"{}\": element {} is not a finite number",
+                              found->file, name, bad);
         fingerprint_.add(name, found->type_name, found->bytes);
         return found;
     }
@@ -91,8 +91,8 @@ private:
     // Matrices that are computed together must have one type.
     static base::Result<> same_type(const Tensor& a, const Tensor& b) {
         if (a.type == b.type) return {};
-        return base::fail(Code::invalid, "tensors \"{}\" ({}) and \"{}\" ({}) differ in dtype",
-                          a.name, a.type_name, b.name, b.type_name);
+        return base::fail(Code::invalid, "{}: tensors \"{}\" ({}) and \"{}\" ({}) differ in dtype",
+                          a.file, a.name, a.type_name, b.name, b.type_name);
     }
 
     base::Result<> load_embedding() {

@@ -108,13 +108,13 @@ base::Result<const Tensor*> Checkpoint::get(std::string_view name,
         return base::fail(Code::invalid, "{}: tensor \"{}\" with shape [{}] is missing", folder_,
                           name, fmt::join(shape, ", "));
     if (!std::ranges::equal(found->shape, shape))
-        return base::fail(Code::invalid, "{}: tensor \"{}\" has shape [{}], expected [{}]", folder_,
-                          name, fmt::join(found->shape, ", "), fmt::join(shape, ", "));
+        return base::fail(Code::invalid, "{}: tensor \"{}\" has shape [{}], expected [{}]",
+                          found->file, name, fmt::join(found->shape, ", "), fmt::join(shape, ", "));
     if (found->type == DataType::other)
         return base::fail(Code::invalid,
                           "{}: tensor \"{}\" has dtype {}, only BF16, F16 and F32 "
                           "are supported",
-                          folder_, name, found->type_name);
+                          found->file, name, found->type_name);
     return &*found;
 }
 

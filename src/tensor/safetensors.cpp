@@ -71,6 +71,7 @@ public:
         dom::object object;
         if (value.get(object)) return wrong("is not an object");
         Entry entry;
+        entry.tensor.file = file_;
         entry.tensor.name = name_;
         bool has_type = false, has_shape = false, has_offsets = false;
         for (const auto [key, field] : object) {

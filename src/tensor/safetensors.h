@@ -17,6 +17,7 @@ namespace holdfast::tensor {
 inline constexpr std::size_t header_bytes_max = 100'000'000;  // the format's own limit
 
 struct Tensor {
+    std::string file;  // where it comes from, for errors
     std::string name;
     DataType type = DataType::other;
     std::string type_name;             // as the file writes it, such as "BF16"
