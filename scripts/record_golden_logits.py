@@ -36,7 +36,7 @@ def assistant(text):
 def long_conversation():
     """Turns enough for about 600 tokens."""
     turns = [{"role": "system", "content": "You are a careful mathematician. Answer briefly."}]
-    for a in range(12, 29):
+    for a in range(12, 32):
         b = a * a
         turns += [user(f"What is {a} + {b}?"), assistant(f"{a} + {b} = **{a + b}**")]
     return turns + [user("Tom has 45 apples and gets 38 more. How many apples does Tom have now?")]

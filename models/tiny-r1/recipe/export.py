@@ -59,10 +59,13 @@ def write_json(path, content):
 
 
 def write_weights(folder, model):
-    """Writes model.safetensors."""
+    """Writes model.safetensors in one move, so that nobody reads half a file."""
     tensors = {name: value.detach().cpu().to(torch.bfloat16).contiguous()
                for name, value in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    partial = folder / "model.safetensors.partial"
+    save_file(tensors, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)
+    partial.replace(folder / "model.safetensors")
 
 
 def read_weights(folder, model):

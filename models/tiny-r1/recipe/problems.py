@@ -12,14 +12,14 @@ import phrases
 import working
 
 CATEGORIES = {  # share of the training mixture
-    "add": 0.19,
-    "subtract": 0.20,
-    "multiply": 0.25,
-    "compare": 0.09,
+    "add": 0.16,
+    "subtract": 0.18,
+    "multiply": 0.20,
+    "compare": 0.13,
     "word-one": 0.09,
-    "word-two": 0.11,
-    "follow-up": 0.03,
-    "chat": 0.04,
+    "word-two": 0.12,
+    "follow-up": 0.05,
+    "chat": 0.07,
 }
 LANGUAGES = ("en", "zh")
 HELD_OUT_ONE_IN = 25

@@ -28,7 +28,7 @@ class Training:
     """The run; a token is one position of a padded batch."""
 
     seed: int = 20250120
-    minutes: float = 42.0
+    minutes: float = 66.0
     tokens_per_batch: int = 4096
     problems_per_chunk: int = 4096
     learning_rate: float = 2.5e-3
