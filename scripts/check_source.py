@@ -147,6 +147,8 @@ def check_includes(path: str, sources: dict[str, str], rooms: dict[str, Room]) -
         return [] if "/" not in path else [f"{path}:1: this folder is no room"]
     room, test = rooms[name], is_test_only(path, sources[path])
     allowed = {name} | room.uses | (room.test_uses if test else set())
+    # What a used room links comes with its headers.
+    links = room.links.union(*(rooms[used].links for used in room.uses if used in rooms))
     problems = []
     for number, line in enumerate(sources[path].splitlines(), 1):
         place = f"{path}:{number}:"
@@ -171,7 +173,7 @@ def check_includes(path: str, sources: dict[str, str], rooms: dict[str, Room]) -
             if re.match(r"cuda|cublas|nccl", found[1]) and name != "backend/cuda":
                 problems.append(f"{place} CUDA belongs to backend/cuda")
             library = next((l for pattern, l in LIBRARIES if re.match(pattern, found[1])), None)
-            if library and library not in room.links and not test:
+            if library and library not in links and not test:
                 problems.append(f"{place} room {name} does not declare that it links {library}")
     return problems
 
