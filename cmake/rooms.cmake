@@ -1,5 +1,5 @@
 # A room is one folder of src/ and one static library. `USES` names the rooms it may include from;
-# `LINKS` names outside libraries. scripts/check_arrows.py compares every #include with USES.
+# `LINKS` names outside libraries. scripts/check_source.py compares every #include with USES.
 # Files named *_test.cpp become the room's test program, *_bench.cpp its benchmark program.
 # Files named *_avx2.cpp and *_avx512.cpp are compiled for that instruction set, chosen at run time.
 function(holdfast_room name)

@@ -22,8 +22,7 @@ std::vector<const fleet::Instance*> models(const fleet::Snapshot& snapshot) {
     return found;
 }
 
-void write_model(dialect::JsonWriter& json, const fleet::Instance& instance,
-                 std::int64_t created) {
+void write_model(dialect::JsonWriter& json, const fleet::Instance& instance, std::int64_t created) {
     json.begin_object();
     json.string("id", instance.model);
     json.string("object", "model");
@@ -61,8 +60,8 @@ std::optional<std::string> render_model(const fleet::Snapshot& snapshot, std::st
 }
 
 std::string render_readiness(const fleet::Snapshot& snapshot, bool draining) {
-    const auto ready = std::ranges::count(snapshot.instances, fleet::State::ready,
-                                          &fleet::Instance::state);
+    const auto ready =
+        std::ranges::count(snapshot.instances, fleet::State::ready, &fleet::Instance::state);
     std::string out;
     dialect::JsonWriter json(out);
     json.begin_object();

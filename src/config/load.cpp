@@ -175,8 +175,7 @@ private:
         if (is_automatic("worker.threads"))
             settings_.worker.threads =
                 static_cast<std::uint32_t>(std::max<std::size_t>(1, world_.cores / processes));
-        if (is_automatic("gateway.threads"))
-            settings_.gateway.threads = std::max(world_.cores, 1U);
+        if (is_automatic("gateway.threads")) settings_.gateway.threads = std::max(world_.cores, 1U);
         name_externals();
     }
 

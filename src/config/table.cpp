@@ -74,7 +74,8 @@ const std::array settings_table{
             "longest time for a whole answer, retries included", "1ms", "7d"},
 
     Setting{"retry.attempts_max", at<&S::retry, &S::Retry::attempts_max>, "8",
-            "attempts in a row that may bring a request nothing new before it is given up", "1", "100"},
+            "attempts in a row that may bring a request nothing new before it is given up", "1",
+            "100"},
     Setting{"retry.ratio", at<&S::retry, &S::Retry::ratio>, "0.1",
             "retries allowed for each request that came in", "0", "10"},
     Setting{"retry.min_per_second", at<&S::retry, &S::Retry::min_per_second>, "10",

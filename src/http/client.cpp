@@ -162,8 +162,9 @@ Task<base::Result<Endpoints>> Client::Impl::resolve_name(const Url& url, base::D
                          state->failure);
 }
 
-Task<base::Result<std::shared_ptr<ClientConnection>>> Client::Impl::connect(
-    const Url& url, base::Deadline deadline, Abort* abort) {
+Task<base::Result<std::shared_ptr<ClientConnection>>> Client::Impl::connect(const Url& url,
+                                                                            base::Deadline deadline,
+                                                                            Abort* abort) {
     HF_CO_TRY_ASSIGN(const Endpoints endpoints, co_await resolve(url, deadline));
     base::Error last;
     for (const auto& endpoint : endpoints) {

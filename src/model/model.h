@@ -29,7 +29,7 @@ struct Slice {
 };
 
 struct Shape {
-    std::string architecture;        // "qwen2"
+    std::string architecture;  // "qwen2"
     std::uint32_t layers = 0, hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0;
     std::uint32_t vocab = 0;         // rows of the head, padding rows included
     std::uint32_t context = 0;       // most positions a sequence can have
@@ -45,7 +45,7 @@ public:
     virtual const Shape& shape() const = 0;
     // Names everything that decides the bits: weights' hash, weight format, numerics version.
     virtual const std::string& fingerprint() const = 0;
-    virtual std::uint32_t blocks() const = 0;  // KV blocks reserved at load
+    virtual std::uint32_t blocks() const = 0;            // KV blocks reserved at load
     virtual std::uint32_t batch_tokens_max() const = 0;  // sum of slice lengths in one forward
     // Rows of logits in slice order, `shape().vocab` floats each, valid until the next call.
     virtual std::span<const float> forward(std::span<const Slice> slices) = 0;
@@ -55,9 +55,9 @@ public:
 
 struct LoadOptions {
     std::uint32_t threads = 1;
-    std::uint32_t kv_tokens = 32'768;       // capacity of the KV cache, rounded up to blocks
+    std::uint32_t kv_tokens = 32'768;  // capacity of the KV cache, rounded up to blocks
     std::uint32_t batch_tokens_max = 512;
-    std::string isa;                        // "", "scalar", "avx2", "avx512": empty picks the best
+    std::string isa;  // "", "scalar", "avx2", "avx512": empty picks the best
     std::function<void(double share)> on_progress;  // 0..1, from the loading thread
 };
 
