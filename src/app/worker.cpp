@@ -29,6 +29,7 @@ int work(const config::Settings& settings, const Shell& shell) {
     options.model_name = model.name;
     options.listen = settings.worker.listen;
     options.threads = settings.worker.threads;
+    options.tokens_per_second = settings.worker.tokens_per_second;
     options.kv_tokens = engine.kv_tokens;
     options.batch_tokens_max = engine.batch_tokens_max;
     options.engine.running_max = engine.running_max;

@@ -89,7 +89,7 @@ std::string Answer::statistics() const {
     if (generating > 0 && tokens > 1)
         text += fmt::format(", {:.1f} tokens/s", static_cast<double>(tokens - 1) / generating);
     if (first_) text += fmt::format(", first after {:.2f} s", seconds(*first_ - began_));
-    text += fmt::format(", {:.1f} s in all", seconds(clock_.now() - began_));
+    text += fmt::format(", {:.2f} s in all", seconds(clock_.now() - began_));
     if (finish_reason_ == "length") text += ", cut off at the token limit";
     return "[" + text + "]";
 }

@@ -274,7 +274,7 @@ TEST(Answer, IsDimmedAndCleanedForATerminal) {
     answer.end();
     EXPECT_EQ(output.text(), "\x1b[2mhm[2J\x1b[0m\n\nyes!\n");
     EXPECT_EQ(answer.statistics(),
-              "[about 3 tokens, 1.0 tokens/s, first after 0.00 s, 2.0 s in all]");
+              "[about 3 tokens, 1.0 tokens/s, first after 0.00 s, 2.00 s in all]");
 }
 
 TEST(Answer, TakesBackTheColoursWhenThinkingIsCutShort) {

@@ -49,6 +49,7 @@ struct Settings {
         std::string listen;
         std::uint32_t instances = 0;  // per model
         std::uint32_t threads = 0;    // per instance
+        double tokens_per_second = 0;
         friend bool operator==(const Worker&, const Worker&) = default;
     } worker;
 

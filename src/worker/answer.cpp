@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "http/sleep.h"
 #include "telemetry/access.h"
 
 namespace holdfast::worker {
@@ -11,20 +12,6 @@ namespace {
 
 // What one write takes at most from the stream before the client gets it.
 constexpr std::size_t write_bytes = 64 * 1024;
-
-std::string_view word(chat::FinishReason reason) {
-    switch (reason) {
-        case chat::FinishReason::stop:
-            return "stop";
-        case chat::FinishReason::length:
-            return "length";
-        case chat::FinishReason::tool_calls:
-            return "tool_calls";
-        case chat::FinishReason::content_filter:
-            return "content_filter";
-    }
-    std::unreachable();
-}
 
 double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -148,12 +135,13 @@ Answer::Step Answer::collect() {
         observe(event);
         encoder_->event(event, out_);
         if (event.usage) return Step::finished;
+        if (outline_.stream && worker_.settings_.tokens_per_second > 0) return Step::paced;
     }
     return Step::more;
 }
 
 void Answer::observe(const chat::Event& event) {
-    if (event.finish) call_.finish = word(*event.finish);
+    if (event.finish) call_.finish = chat::name(*event.finish);
     if (event.usage) usage_ = event.usage;
     if (event.ids.empty()) return;
     const base::Instant now = worker_.clock_.now();
@@ -217,6 +205,10 @@ http::Task<void> Answer::write_stream() {
             if (!written) co_return;
             last_write = worker_.clock_.now();
             if (step == Step::waiting) co_await bell_->wait(ping_every);
+            if (step == Step::paced) {
+                const std::chrono::duration<double> gap(1 / worker_.settings_.tokens_per_second);
+                co_await http::sleep_for(std::chrono::duration_cast<base::Duration>(gap));
+            }
         } else if (step == Step::waiting) {
             co_await bell_->wait(ping_every - silence);
         }

@@ -22,7 +22,7 @@ public:
     http::Task<void> run();
 
 private:
-    enum class Step { waiting, more, finished, failed };
+    enum class Step { waiting, paced, more, finished, failed };
 
     base::Result<> check_headers();
     // On the pool: body to request to the engine's queue.

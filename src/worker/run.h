@@ -19,6 +19,7 @@ struct Options {
     std::uint32_t kv_tokens = 32'768;    // capacity of the KV cache
     std::uint32_t batch_tokens_max = 512;
     std::string isa;  // empty: the best that this machine has
+    double tokens_per_second = 0;  // most events a second in one stream; 0: as fast as it goes
     engine::Options engine;
     http::ServerLimits http;
     std::chrono::milliseconds drain_ms_max{300'000};  // running answers get that long to end

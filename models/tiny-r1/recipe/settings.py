@@ -28,8 +28,8 @@ class Training:
     """The run; a token is one position of a padded batch."""
 
     seed: int = 20250120
-    minutes: float = 66.0
-    tokens_per_batch: int = 4096
+    minutes: float = 7.0
+    tokens_per_batch: int = 8192
     problems_per_chunk: int = 4096
     learning_rate: float = 2.5e-3
     learning_rate_end: float = 3e-5
@@ -39,7 +39,7 @@ class Training:
     beta2: float = 0.98
     gradient_norm_max: float = 1.0
     sequence_tokens_max: int = 768
-    save_every_minutes: float = 5.0
+    save_every_minutes: float = 2.0
     decay_share: float = 0.3
 
 
