@@ -40,7 +40,7 @@ base::Result<Loaded> load(const Options& options, const base::Clock& clock,
     load_options.batch_tokens_max = options.batch_tokens_max;
     load_options.isa = options.isa;
     load_options.on_progress = std::move(on_progress);
-    HF_TRY_ASSIGN(auto model, model::load(options.model_folder, std::move(load_options)));
+    HF_TRY_ASSIGN(auto model, model::load(options.model_folder, load_options));
     const auto vocab = static_cast<chat::TokenId>(model->shape().vocab);
     HF_TRY_ASSIGN(auto tokenizer, text::load_tokenizer(options.model_folder, vocab));
     auto engine = engine::make_engine(std::move(model), std::move(tokenizer), chat_template,
