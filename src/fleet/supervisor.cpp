@@ -219,12 +219,12 @@ void Supervisor::take_roster(std::string_view packet) {
         spdlog::error("{}; the packet is ignored", entries.error().what);
         return;
     }
-    std::vector<std::shared_ptr<Watched>> gone;
+    std::vector<std::string> gone;
     for (const auto& [id, watched] : members_) {
         const bool listed = std::ranges::find(*entries, id, &RosterEntry::id) != entries->end();
-        if (watched->kept && !listed) gone.push_back(watched);
+        if (watched->kept && !listed) gone.push_back(id);
     }
-    for (const auto& watched : gone) remove(watched);
+    for (const std::string& id : gone) remove(id);
 
     for (const RosterEntry& entry : *entries) {
         if (!members_.contains(entry.id)) add(Member(entry.id, options_, lives_), entry.id, true);

@@ -207,12 +207,6 @@ private:
 
 }  // namespace
 
-void set_model(Options& options, std::string_view argument) {
-    const std::size_t at = argument.rfind('=');
-    options.model_folder = argument.substr(0, at);
-    if (at != std::string_view::npos) options.model_name = argument.substr(at + 1);
-}
-
 base::Result<> run(Options options) { return Process(std::move(options)).serve(); }
 
 }  // namespace holdfast::worker
