@@ -14,7 +14,7 @@ void add_config(CLI::App& root, Shell& shell) {
     command->footer(
         std::string("Alone it prints the effective settings as YAML, each with its source.\n\n") +
         SettingsFlags::help);
-    const auto load = [&shell, flags](auto print) {
+    const auto load = [&shell, flags](const auto& print) {
         const auto loaded = flags->load();
         if (!loaded) return complain(shell, loaded.error().what, usage_exit);
         cli::write_text(shell.streams.output, print(*loaded));

@@ -61,6 +61,7 @@ std::vector<Written> read_environment(const World& world, Problems& problems) {
             out.push_back(std::move(written));
         } else if (std::ranges::find(known, name) == known.end()) {
             std::vector<std::string> tails;  // what all share would make everything near
+            tails.reserve(known.size());
             for (const std::string& one : known) tails.push_back(one.substr(prefix.size()));
             const auto meant = nearest(std::string_view(name).substr(prefix.size()), tails);
             problems.add(

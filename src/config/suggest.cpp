@@ -33,8 +33,8 @@ std::optional<std::string_view> nearest(std::string_view wrong,
     for (const std::string& candidate : candidates) {
         std::size_t distance = edit_distance(wrong, candidate);
         // A name without its section, or under a wrong one.
-        const auto tail = candidate.find_last_of(".");
-        const auto wrong_tail = wrong.find_last_of(".");
+        const auto tail = candidate.rfind('.');
+        const auto wrong_tail = wrong.rfind('.');
         if (tail != std::string::npos) {
             const auto written =
                 wrong_tail == std::string_view::npos ? wrong : wrong.substr(wrong_tail + 1);

@@ -190,6 +190,7 @@ const Setting* find(std::string_view name) {
 std::span<const std::string> names() {
     static const auto all = [] {
         std::vector<std::string> names;
+        names.reserve(std::size(settings_table));
         for (const Setting& setting : settings_table) names.emplace_back(setting.name);
         return names;
     }();

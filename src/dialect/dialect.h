@@ -45,8 +45,9 @@ struct Dialect {
     std::string_view id_prefix;            // "chatcmpl-"
     std::string_view stream_content_type;  // "text/event-stream"
     base::Result<chat::Request> (*parse)(std::string_view body);
-    std::unique_ptr<Encoder> (*stream_encoder)(const chat::Request& request, AnswerHead head);
-    std::unique_ptr<Encoder> (*whole_encoder)(const chat::Request& request, AnswerHead head);
+    std::unique_ptr<Encoder> (*stream_encoder)(const chat::Request& request,
+                                               const AnswerHead& head);
+    std::unique_ptr<Encoder> (*whole_encoder)(const chat::Request& request, const AnswerHead& head);
     ErrorAnswer (*render_error)(const base::Error& error);
 };
 

@@ -33,7 +33,6 @@ public:
     bool is_array() const { return element_.is_array(); }
     bool is_object() const { return element_.is_object(); }
     bool is_number() const { return element_.is_number(); }
-    bool is_boolean() const { return element_.is_bool(); }
 
     base::Result<std::string_view> string() const;
     base::Result<bool> boolean() const;

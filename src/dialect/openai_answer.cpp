@@ -167,6 +167,47 @@ void CollectedChoice::add(const chat::Event& event) {
     if (event.finish) finish = event.finish;
 }
 
+WholeEncoder::WholeEncoder(const chat::Request& request, const AnswerHead& head,
+                           std::string_view object)
+    : prefix_(answer_prefix(head, object)),
+      has_scores_(request.logprobs.has_value()),
+      choices_(request.choices) {}
+
+void WholeEncoder::event(const chat::Event& event, std::string&) {
+    if (event.usage) usage_ = *event.usage;
+    if (event.choice < choices_.size()) choices_[event.choice].add(event);
+}
+
+void WholeEncoder::end(std::string& out) {
+    out += prefix_;
+    JsonWriter json(out);
+    for (std::size_t index = 0; index < choices_.size(); ++index) write(json, index);
+    out += R"(],"usage":)";
+    append_usage(out, usage_);
+    out += '}';
+}
+
+void WholeEncoder::error(const base::Error& error, std::string& out) {
+    out += openai_error(error).body;
+}
+
+void WholeEncoder::write(JsonWriter& json, std::size_t index) const {
+    const CollectedChoice& choice = choices_[index];
+    json.begin_object();
+    json.number("index", index);
+    write_content(json, choice);
+    json.key("logprobs");
+    if (has_scores_) {
+        std::string scores;
+        append_scores(scores, choice);
+        json.raw(scores);
+    } else {
+        json.null();
+    }
+    json.string("finish_reason", name(choice.finish.value_or(chat::FinishReason::stop)));
+    json.end_object();
+}
+
 void InlineThinking::append(std::string& out, std::string_view reasoning,
                             std::string_view content) {
     if (!reasoning.empty()) {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "chat/event.h"
 #include "dialect/dialect.h"
+#include "dialect/json_writer.h"
 
 namespace holdfast::dialect::openai {
 
@@ -47,6 +48,27 @@ struct CollectedChoice {
     std::vector<chat::TokenScore> scores;
     std::optional<chat::FinishReason> finish;
     void add(const chat::Event& event);
+};
+
+// Collects a whole answer and writes it at its end. The two APIs differ in what a choice says and
+// in how scores look.
+class WholeEncoder : public Encoder {
+public:
+    WholeEncoder(const chat::Request& request, const AnswerHead& head, std::string_view object);
+    void event(const chat::Event& event, std::string& out) final;
+    void end(std::string& out) final;
+    void error(const base::Error& error, std::string& out) final;
+
+private:
+    // The members of a choice between "index" and "logprobs".
+    virtual void write_content(JsonWriter& json, const CollectedChoice& choice) const = 0;
+    virtual void append_scores(std::string& out, const CollectedChoice& choice) const = 0;
+    void write(JsonWriter& json, std::size_t index) const;
+
+    std::string prefix_;
+    bool has_scores_;
+    std::vector<CollectedChoice> choices_;
+    chat::Usage usage_;
 };
 
 // Puts thinking and answer into one text: "<think>\n", the thinking, "\n</think>\n\n", the answer.

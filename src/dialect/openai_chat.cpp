@@ -259,59 +259,25 @@ private:
     std::optional<chat::Usage> usage_;
 };
 
-class WholeEncoder final : public Encoder {
+class WholeChatEncoder final : public WholeEncoder {
 public:
-    WholeEncoder(const chat::Request& request, const AnswerHead& head)
-        : prefix_(answer_prefix(head, "chat.completion")),
-          form_(request.reasoning_form),
-          has_scores_(request.logprobs.has_value()),
-          choices_(request.choices) {}
-
-    void event(const chat::Event& event, std::string&) override {
-        if (event.usage) usage_ = *event.usage;
-        if (event.choice < choices_.size()) choices_[event.choice].add(event);
-    }
-
-    void end(std::string& out) override {
-        out += prefix_;
-        JsonWriter json(out);
-        for (std::size_t index = 0; index < choices_.size(); ++index) write(json, index);
-        out += R"(],"usage":)";
-        append_usage(out, usage_);
-        out += '}';
-    }
-
-    void error(const base::Error& error, std::string& out) override {
-        out += openai_error(error).body;
-    }
+    WholeChatEncoder(const chat::Request& request, const AnswerHead& head)
+        : WholeEncoder(request, head, "chat.completion"), form_(request.reasoning_form) {}
 
 private:
-    void write(JsonWriter& json, std::size_t index) {
-        const CollectedChoice& choice = choices_[index];
-        json.begin_object();
-        json.number("index", index);
+    void write_content(JsonWriter& json, const CollectedChoice& choice) const override {
         json.key("message");
         json.begin_object();
         json.string("role", "assistant");
         TextMembers(form_).write(json, choice.reasoning, choice.content, true);
         json.end_object();
-        json.key("logprobs");
-        if (has_scores_) {
-            std::string scores;
-            append_chat_scores(scores, choice.scores);
-            json.raw(scores);
-        } else {
-            json.null();
-        }
-        json.string("finish_reason", name(choice.finish.value_or(chat::FinishReason::stop)));
-        json.end_object();
     }
 
-    std::string prefix_;
+    void append_scores(std::string& out, const CollectedChoice& choice) const override {
+        append_chat_scores(out, choice.scores);
+    }
+
     chat::ReasoningForm form_;
-    bool has_scores_;
-    std::vector<CollectedChoice> choices_;
-    chat::Usage usage_;
 };
 
 }  // namespace
@@ -337,12 +303,14 @@ base::Result<chat::Request> parse_chat(std::string_view body) {
     return std::move(draft.request);
 }
 
-std::unique_ptr<Encoder> make_chat_stream_encoder(const chat::Request& request, AnswerHead head) {
+std::unique_ptr<Encoder> make_chat_stream_encoder(const chat::Request& request,
+                                                  const AnswerHead& head) {
     return std::make_unique<StreamEncoder>(request, head);
 }
 
-std::unique_ptr<Encoder> make_chat_whole_encoder(const chat::Request& request, AnswerHead head) {
-    return std::make_unique<WholeEncoder>(request, head);
+std::unique_ptr<Encoder> make_chat_whole_encoder(const chat::Request& request,
+                                                 const AnswerHead& head) {
+    return std::make_unique<WholeChatEncoder>(request, head);
 }
 
 }  // namespace holdfast::dialect::openai

@@ -13,7 +13,9 @@ namespace holdfast::dialect::openai {
 base::Result<std::vector<chat::Message>> read_messages(const JsonValue& value);
 
 base::Result<chat::Request> parse_chat(std::string_view body);
-std::unique_ptr<Encoder> make_chat_stream_encoder(const chat::Request& request, AnswerHead head);
-std::unique_ptr<Encoder> make_chat_whole_encoder(const chat::Request& request, AnswerHead head);
+std::unique_ptr<Encoder> make_chat_stream_encoder(const chat::Request& request,
+                                                  const AnswerHead& head);
+std::unique_ptr<Encoder> make_chat_whole_encoder(const chat::Request& request,
+                                                 const AnswerHead& head);
 
 }  // namespace holdfast::dialect::openai

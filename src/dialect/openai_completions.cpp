@@ -162,54 +162,20 @@ private:
     std::optional<chat::Usage> usage_;
 };
 
-class WholeEncoder final : public Encoder {
+class WholeTextEncoder final : public WholeEncoder {
 public:
-    WholeEncoder(const chat::Request& request, const AnswerHead& head)
-        : prefix_(answer_prefix(head, "text_completion")),
-          has_scores_(request.logprobs.has_value()),
-          choices_(request.choices) {}
-
-    void event(const chat::Event& event, std::string&) override {
-        if (event.usage) usage_ = *event.usage;
-        if (event.choice < choices_.size()) choices_[event.choice].add(event);
-    }
-
-    void end(std::string& out) override {
-        out += prefix_;
-        JsonWriter json(out);
-        for (std::size_t index = 0; index < choices_.size(); ++index) write(json, index);
-        out += R"(],"usage":)";
-        append_usage(out, usage_);
-        out += '}';
-    }
-
-    void error(const base::Error& error, std::string& out) override {
-        out += openai_error(error).body;
-    }
+    WholeTextEncoder(const chat::Request& request, const AnswerHead& head)
+        : WholeEncoder(request, head, "text_completion") {}
 
 private:
-    void write(JsonWriter& json, std::size_t index) {
-        const CollectedChoice& choice = choices_[index];
-        json.begin_object();
-        json.number("index", index);
+    void write_content(JsonWriter& json, const CollectedChoice& choice) const override {
         json.string("text", choice.content);
-        json.key("logprobs");
-        if (has_scores_) {
-            std::string scores;
-            std::uint64_t offset = 0;
-            append_completion_scores(scores, choice.scores, offset);
-            json.raw(scores);
-        } else {
-            json.null();
-        }
-        json.string("finish_reason", name(choice.finish.value_or(chat::FinishReason::stop)));
-        json.end_object();
     }
 
-    std::string prefix_;
-    bool has_scores_;
-    std::vector<CollectedChoice> choices_;
-    chat::Usage usage_;
+    void append_scores(std::string& out, const CollectedChoice& choice) const override {
+        std::uint64_t offset = 0;
+        append_completion_scores(out, choice.scores, offset);
+    }
 };
 
 }  // namespace
@@ -223,13 +189,13 @@ base::Result<chat::Request> parse_completion(std::string_view body) {
 }
 
 std::unique_ptr<Encoder> make_completion_stream_encoder(const chat::Request& request,
-                                                        AnswerHead head) {
+                                                        const AnswerHead& head) {
     return std::make_unique<StreamEncoder>(request, head);
 }
 
 std::unique_ptr<Encoder> make_completion_whole_encoder(const chat::Request& request,
-                                                       AnswerHead head) {
-    return std::make_unique<WholeEncoder>(request, head);
+                                                       const AnswerHead& head) {
+    return std::make_unique<WholeTextEncoder>(request, head);
 }
 
 }  // namespace holdfast::dialect::openai

@@ -9,8 +9,8 @@ namespace holdfast::dialect::openai {
 
 base::Result<chat::Request> parse_completion(std::string_view body);
 std::unique_ptr<Encoder> make_completion_stream_encoder(const chat::Request& request,
-                                                        AnswerHead head);
+                                                        const AnswerHead& head);
 std::unique_ptr<Encoder> make_completion_whole_encoder(const chat::Request& request,
-                                                       AnswerHead head);
+                                                       const AnswerHead& head);
 
 }  // namespace holdfast::dialect::openai

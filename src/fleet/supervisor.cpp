@@ -86,7 +86,7 @@ private:
     static http::Task<void> keep_ticking(Self self);
 
     void add(Member member, const std::string& id, bool kept);
-    void remove(const std::shared_ptr<Watched>& watched);
+    void remove(const std::string& id);
     void take_roster(std::string_view packet);
     bool read_roster();
     void probe_soon(Watched& watched);
@@ -134,7 +134,7 @@ void Supervisor::stop() {
     stopped_ = true;
     ticks_.cancel();
     if (roster_) roster_->close();
-    while (!members_.empty()) remove(members_.begin()->second);
+    while (!members_.empty()) remove(members_.begin()->first);
 }
 
 void Supervisor::add(Member member, const std::string& id, bool kept) {
@@ -150,10 +150,9 @@ void Supervisor::add(Member member, const std::string& id, bool kept) {
                        [watched](const std::exception_ptr& error) { rethrow(error); }));
 }
 
-void Supervisor::remove(const std::shared_ptr<Watched>& watched) {
-    const std::shared_ptr<Watched> leaving = watched;
+void Supervisor::remove(const std::string& id) {
+    const std::shared_ptr<Watched> leaving = members_.extract(id).mapped();
     leaving->removed = true;
-    std::erase_if(members_, [&](const auto& entry) { return entry.second == leaving; });
     leaving->wake.cancel();
     leaving->cancel.emit(asio::cancellation_type::terminal);
 }
@@ -220,12 +219,12 @@ void Supervisor::take_roster(std::string_view packet) {
         spdlog::error("{}; the packet is ignored", entries.error().what);
         return;
     }
-    std::vector<std::shared_ptr<Watched>> gone;
+    std::vector<std::string> gone;
     for (const auto& [id, watched] : members_) {
         const bool listed = std::ranges::find(*entries, id, &RosterEntry::id) != entries->end();
-        if (watched->kept && !listed) gone.push_back(watched);
+        if (watched->kept && !listed) gone.push_back(id);
     }
-    for (const auto& watched : gone) remove(watched);
+    for (const std::string& id : gone) remove(id);
 
     for (const RosterEntry& entry : *entries) {
         if (!members_.contains(entry.id)) add(Member(entry.id, options_, lives_), entry.id, true);

@@ -41,7 +41,7 @@ base::Result<> check_memory(const tensor::Config& config, tensor::DataType type,
 
 }  // namespace
 
-base::Result<std::unique_ptr<Model>> load(const std::string& folder, LoadOptions options) {
+base::Result<std::unique_ptr<Model>> load(const std::string& folder, const LoadOptions& options) {
     HF_TRY(check(options));
     HF_TRY_ASSIGN(const tensor::Config config, tensor::read_config(folder));
     HF_TRY_ASSIGN(const tensor::Checkpoint checkpoint, tensor::Checkpoint::open(folder));

@@ -62,6 +62,6 @@ struct LoadOptions {
 };
 
 // Loads a Hugging Face folder. Errors name file, field and reason.
-base::Result<std::unique_ptr<Model>> load(const std::string& folder, LoadOptions options);
+base::Result<std::unique_ptr<Model>> load(const std::string& folder, const LoadOptions& options);
 
 }  // namespace holdfast::model

@@ -26,7 +26,7 @@ private:
 
     base::Result<> check_headers();
     // On the pool: body to request to the engine's queue.
-    base::Result<> submit(std::shared_ptr<engine::Engine> engine);
+    base::Result<> submit(engine::Engine& engine);
     Step collect();
     http::Task<void> write_stream();
     http::Task<void> write_whole();

@@ -16,7 +16,7 @@ namespace holdfast::worker {
 // waited for count as one.
 class Bell : public std::enable_shared_from_this<Bell> {
 public:
-    explicit Bell(http::Executor executor) : timer_(std::move(executor)) {}
+    explicit Bell(const http::Executor& executor) : timer_(executor) {}
 
     // Any thread; cheap when it has been rung already.
     void ring() {

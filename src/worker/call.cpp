@@ -1,7 +1,5 @@
 #include "worker/call.h"
 
-#include <algorithm>
-#include <cctype>
 #include <charconv>
 
 namespace holdfast::worker {
@@ -14,40 +12,7 @@ std::optional<std::uint64_t> read_number(std::string_view text) {
     return value;
 }
 
-std::string lower_trimmed(std::string_view text) {
-    while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-    while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-    std::string out(text);
-    std::ranges::transform(out, out.begin(), [](unsigned char byte) {
-        return static_cast<char>(byte < 0x80 ? std::tolower(byte) : byte);
-    });
-    return out;
-}
-
-std::unexpected<base::Error> refuse_media(std::string what) {
-    return std::unexpected(base::Error{base::Code::invalid,
-                                       std::move(what),
-                                       base::Origin::client,
-                                       base::Retry::no,
-                                       {},
-                                       "unsupported_media_type"});
-}
-
 }  // namespace
-
-base::Result<> check_content(const http::Headers& headers) {
-    if (const auto coding = headers.find("content-encoding");
-        coding && lower_trimmed(*coding) != "identity") {
-        return refuse_media("The body must not be compressed.");
-    }
-    const auto type = headers.find("content-type");
-    if (!type) return {};
-    const std::string media = lower_trimmed(type->substr(0, type->find(';')));
-    if (media != "application/json") {
-        return refuse_media("The body must be of the type application/json.");
-    }
-    return {};
-}
 
 base::Result<base::Deadline> read_deadline(const http::Headers& headers, base::Instant now) {
     constexpr std::string_view name = "x-holdfast-deadline-ms";

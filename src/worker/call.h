@@ -23,8 +23,6 @@ struct Worker::Call {
     std::string_view finish;
 };
 
-// Body of a POST: JSON by its content type, and not compressed.
-base::Result<> check_content(const http::Headers& headers);
 // x-holdfast-deadline-ms as a deadline; never without the header.
 base::Result<base::Deadline> read_deadline(const http::Headers& headers, base::Instant now);
 // x-holdfast-attempt; 0 without a valid one.

@@ -40,7 +40,7 @@ base::Result<Loaded> load(const Options& options, const base::Clock& clock,
     load_options.batch_tokens_max = options.batch_tokens_max;
     load_options.isa = options.isa;
     load_options.on_progress = std::move(on_progress);
-    HF_TRY_ASSIGN(auto model, model::load(options.model_folder, std::move(load_options)));
+    HF_TRY_ASSIGN(auto model, model::load(options.model_folder, load_options));
     const auto vocab = static_cast<chat::TokenId>(model->shape().vocab);
     HF_TRY_ASSIGN(auto tokenizer, text::load_tokenizer(options.model_folder, vocab));
     auto engine = engine::make_engine(std::move(model), std::move(tokenizer), chat_template,
@@ -206,12 +206,6 @@ private:
 };
 
 }  // namespace
-
-void set_model(Options& options, std::string_view argument) {
-    const std::size_t at = argument.rfind('=');
-    options.model_folder = argument.substr(0, at);
-    if (at != std::string_view::npos) options.model_name = argument.substr(at + 1);
-}
 
 base::Result<> run(Options options) { return Process(std::move(options)).serve(); }
 

@@ -26,9 +26,6 @@ struct Options {
     std::string version;
 };
 
-// "DIR" or "DIR=NAME".
-void set_model(Options& options, std::string_view argument);
-
 // Serves until SIGTERM or SIGINT has drained it; a second signal ends the process at once with
 // code 1. While the model loads, the probes answer already. Speaks the child's half of
 // docs/protocol.md, section 2. Call it on the main thread, before other threads exist, so that

@@ -156,15 +156,5 @@ TEST(Run, SaysWhenItCannotListen) {
     EXPECT_FALSE(run(options).has_value());
 }
 
-TEST(Run, TakesTheModelsNameFromItsArgument) {
-    Options options;
-    set_model(options, "/models/x");
-    EXPECT_EQ(options.model_folder, "/models/x");
-    EXPECT_EQ(options.model_name, "");
-    set_model(options, "/models/a=b/x=deepseek-r1:7b");
-    EXPECT_EQ(options.model_folder, "/models/a=b/x");
-    EXPECT_EQ(options.model_name, "deepseek-r1:7b");
-}
-
 }  // namespace
 }  // namespace holdfast::worker

@@ -2,6 +2,7 @@
 #include "dialect/json_reader.h"
 #include "dialect/json_writer.h"
 #include "dialect/openai_chat.h"
+#include "http/request_rules.h"
 #include "worker/call.h"
 #include "worker/worker.h"
 
@@ -127,7 +128,7 @@ Result<std::string> detokenize_body(std::string_view body, const std::string& mo
 
 http::Task<void> Worker::convert(Call& call, Conversion conversion) {
     auto checked = check_ready();
-    if (checked) checked = check_content(call.request.headers);
+    if (checked) checked = http::check_json_body(call.request.headers);
     Result<std::string> body = std::string();
     if (checked) {
         std::function<void()> work = [this, &call, &body, conversion, serving = serving_] {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "dialect/json_writer.h"
+#include "http/request_rules.h"
 #include "worker/answer.h"
 #include "worker/call.h"
 
@@ -14,14 +15,13 @@ namespace {
 constexpr std::string_view get_methods = "GET, HEAD";
 constexpr std::string_view post_methods = "POST";
 
-base::Error error_of(base::Code code, std::string what, std::string tag, base::Retry retry) {
-    return base::Error{code, std::move(what), base::Origin::instance, retry, {}, std::move(tag)};
+// `methods` as in an Allow header.
+bool takes(std::string_view methods, std::string_view method) {
+    return methods == method || (methods == get_methods && (method == "GET" || method == "HEAD"));
 }
 
-bool is_request_id(std::string_view text) {
-    constexpr std::size_t bytes_max = 128;
-    return !text.empty() && text.size() <= bytes_max &&
-           std::ranges::all_of(text, [](char byte) { return byte > 0x20 && byte < 0x7F; });
+base::Error error_of(base::Code code, std::string what, std::string tag, base::Retry retry) {
+    return base::Error{code, std::move(what), base::Origin::instance, retry, {}, std::move(tag)};
 }
 
 http::Response response_of(const dialect::ErrorAnswer& answer) {
@@ -39,7 +39,7 @@ http::Response response_of(const dialect::ErrorAnswer& answer) {
 struct Worker::Route {
     std::string_view path;
     std::string_view methods;
-    http::Task<void> (Worker::*answer)(Call&);  // null: the dialect of that path
+    http::Task<void> (Worker::*answer)(Call&);
 };
 
 Worker::Worker(http::Executor executor, const base::Clock& clock, base::Entropy& entropy,
@@ -103,9 +103,7 @@ const Worker::Route* Worker::find_route(std::string_view path) {
     const auto found = std::ranges::find(routes, path, &Route::path);
     if (found != std::end(routes)) return found;
     static constexpr Route models{"/v1/models/", get_methods, &Worker::get_models};
-    if (path.starts_with(models.path)) return &models;
-    static constexpr Route dialect{"", post_methods, nullptr};
-    return dialect::find_by_path(path) ? &dialect : nullptr;
+    return path.starts_with(models.path) ? &models : nullptr;
 }
 
 namespace {
@@ -127,47 +125,41 @@ private:
 http::Task<void> Worker::handle(http::Request request, http::Responder& responder) {
     const Presence presence(exchanges_);
     Call call{std::move(request), responder, {}, clock_.now(), "unknown", 0, {}, {}};
-    call.request_id = request_id(call.request);
+    call.request_id = http::request_id(call.request.headers, entropy_);
     co_await route(call);
     metrics_.count_request(call.endpoint, call.status, call.finish);
 }
 
 http::Task<void> Worker::route(Call& call) {
     const Route* const route = find_route(call.request.path);
-    if (route == nullptr) {
+    const dialect::Dialect* const dialect = dialect::find_by_path(call.request.path);
+    if (!route && !dialect) {
         const base::Error error =
             error_of(base::Code::not_found, "There is no such path.", "not_found", base::Retry::no);
         co_await send_error(call, error);
         co_return;
     }
-    const dialect::Dialect* const dialect =
-        route->answer == nullptr ? dialect::find_by_path(call.request.path) : nullptr;
-    call.endpoint = dialect ? dialect->path : route->path;
-    if (route->methods.find(call.request.method) == std::string_view::npos) {
-        const base::Error error = error_of(
-            base::Code::invalid, fmt::format("{} takes {}.", call.endpoint, route->methods),
-            "method_not_allowed", base::Retry::no);
+    const std::string_view methods = route ? route->methods : post_methods;
+    call.endpoint = route ? route->path : dialect->path;
+    if (!takes(methods, call.request.method)) {
+        const base::Error error =
+            error_of(base::Code::invalid, fmt::format("{} takes {}.", call.endpoint, methods),
+                     "method_not_allowed", base::Retry::no);
         http::Response response = response_of(dialect::openai_error(error));
-        response.headers.add("Allow", std::string(route->methods));
+        response.headers.add("Allow", std::string(methods));
         response.headers.add("x-request-id", call.request_id);
         call.status = response.status;
         co_await call.responder.send(std::move(response));
-    } else if (dialect) {
-        co_await complete(call, *dialect);
-    } else {
+    } else if (route) {
         co_await (this->*route->answer)(call);
+    } else {
+        co_await complete(call, *dialect);
     }
 }
 
 http::Task<void> Worker::complete(Call& call, const dialect::Dialect& dialect) {
     Answer answer(*this, call, dialect);
     co_await answer.run();
-}
-
-std::string Worker::request_id(const http::Request& request) {
-    const auto given = request.headers.find("x-request-id");
-    if (given && is_request_id(*given)) return std::string(*given);
-    return "req-" + base::random_hex(entropy_, 12);
 }
 
 base::Result<> Worker::check_ready() const {

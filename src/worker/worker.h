@@ -98,7 +98,6 @@ private:
     base::Result<> check_ready() const;
     std::string readiness() const;
     std::string model_object() const;
-    std::string request_id(const http::Request& request);
     static const Route* find_route(std::string_view path);
 
     http::Executor executor_;

@@ -164,6 +164,12 @@ TEST_F(WorkerTest, RefusesWrongPathsMethodsAndBodies) {
     EXPECT_THAT(wrong_method, StartsWith("HTTP/1.1 405"));
     EXPECT_THAT(wrong_method, HasSubstr("Allow: POST\r\n"));
     EXPECT_THAT(world_.ask("/livez", "{}"), HasSubstr("Allow: GET, HEAD\r\n"));
+    // Part of a method that the path takes is another method.
+    for (const std::string_view method : {"GE", "EAD", ",", "P"}) {
+        auto socket = world_.connect();
+        socket.send(fmt::format("{} /livez HTTP/1.1\r\nHost: x\r\n\r\n", method));
+        EXPECT_THAT(socket.read_answer(), Not(StartsWith("HTTP/1.1 200"))) << method;
+    }
     EXPECT_THAT(world_.ask(chat_path, "{"), StartsWith("HTTP/1.1 400"));
     EXPECT_THAT(world_.ask(chat_path, hello, "Content-Encoding: gzip\r\n"),
                 StartsWith("HTTP/1.1 415"));
