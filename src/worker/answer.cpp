@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "http/request_rules.h"
 #include "http/sleep.h"
 #include "telemetry/access.h"
 
@@ -68,13 +69,13 @@ void Answer::log() const {
 base::Result<> Answer::check_headers() {
     const http::Headers& headers = call_.request.headers;
     HF_TRY(worker_.check_ready());
-    HF_TRY(check_content(headers));
+    HF_TRY(http::check_json_body(headers));
     HF_TRY(check_fingerprint(headers, worker_.serving_.engine->model().fingerprint()));
     HF_TRY_ASSIGN(deadline_, read_deadline(headers, call_.arrived));
     return {};
 }
 
-base::Result<> Answer::submit(std::shared_ptr<engine::Engine> engine) {
+base::Result<> Answer::submit(engine::Engine& engine) {
     HF_TRY_ASSIGN(chat::Request request, dialect_.parse(call_.request.body));
     call_.request.body = std::string();  // not needed again, and perhaps large
     if (request.model != worker_.settings_.model) return std::unexpected(not_found(request.model));
@@ -84,7 +85,7 @@ base::Result<> Answer::submit(std::shared_ptr<engine::Engine> engine) {
     request.prompt = std::move(prompt);
     request.resume = std::move(resume);
     HF_TRY_ASSIGN(stream_,
-                  engine->submit(std::move(request), deadline_, [bell = bell_] { bell->ring(); }));
+                  engine.submit(std::move(request), deadline_, [bell = bell_] { bell->ring(); }));
     return {};
 }
 
@@ -93,7 +94,7 @@ http::Task<void> Answer::run() {
     if (checked) {
         base::Result<> submitted;
         std::function<void()> work = [this, &submitted, engine = worker_.serving_.engine] {
-            submitted = submit(engine);
+            submitted = submit(*engine);
         };
         checked = co_await worker_.off_loop(bell_, std::move(work));
         if (checked) checked = std::move(submitted);
@@ -103,15 +104,15 @@ http::Task<void> Answer::run() {
         co_return;
     }
     if (call_.responder.client_gone()) co_return;
-    dialect::AnswerHead head{
+    const dialect::AnswerHead head{
         std::string(dialect_.id_prefix) + base::random_hex(worker_.entropy_, 12),
         worker_.clock_.unix_seconds(), worker_.settings_.model};
     last_tokens_.resize(outline_.choices);
     if (outline_.stream) {
-        encoder_ = dialect_.stream_encoder(outline_, std::move(head));
+        encoder_ = dialect_.stream_encoder(outline_, head);
         co_await write_stream();
     } else {
-        encoder_ = dialect_.whole_encoder(outline_, std::move(head));
+        encoder_ = dialect_.whole_encoder(outline_, head);
         co_await write_whole();
     }
 }

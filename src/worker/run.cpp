@@ -101,6 +101,7 @@ private:
                 std::filesystem::weakly_canonical(options_.model_folder).filename().string();
         }
         model_name_ = settings.model;
+        settings.tokens_per_second = options_.tokens_per_second;
         return settings;
     }
 
