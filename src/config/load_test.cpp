@@ -130,6 +130,8 @@ TEST(Refusals, NamePlaceReasonAndNearestKey) {
     Paper paper;
     EXPECT_EQ(paper.refusal("gateway:\n  lisen: 127.0.0.1:80\n"),
               "h.yaml:2:3: unknown key \"gateway.lisen\"; did you mean \"gateway.listen\"?");
+    EXPECT_EQ(paper.refusal("gatway:\n  listen: 127.0.0.1:80\n"),
+              "h.yaml:1:1: unknown key \"gatway\"; did you mean \"gateway\"?");
     EXPECT_EQ(paper.refusal("listen: 127.0.0.1:80\n"),
               "h.yaml:1:1: unknown key \"listen\"; did you mean \"gateway.listen\"?");
     EXPECT_EQ(paper.refusal("timeouts:\n  total: 30\n"),

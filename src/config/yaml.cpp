@@ -26,6 +26,17 @@ std::string_view shape(const YAML::Node& node) {
     }
 }
 
+// Settings and sections: all that a key can be.
+std::vector<std::string> keys() {
+    const std::span<const std::string> settings = names();
+    std::vector<std::string> all(settings.begin(), settings.end());
+    for (const std::string& name : settings) {
+        std::string section = name.substr(0, name.find('.'));
+        if (section != name && all.back() != section) all.push_back(std::move(section));
+    }
+    return all;
+}
+
 bool is_section(std::string_view name) {
     const auto prefix = fmt::format("{}.", name);
     for (const Setting& setting : table())
@@ -87,7 +98,7 @@ private:
                 }
             } else {
                 problem(mark, fmt::format("unknown key \"{}\"{}", name.substr(0, 100),
-                                          suggestion(name, names())));
+                                          suggestion(name, keys())));
             }
         }
     }
