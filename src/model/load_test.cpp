@@ -53,7 +53,7 @@ protected:
 
     tensor::Config config_ = test_config();
     TestTensors tensors_ = random_tensors(config_, 3);
-    TestFolder folder_;
+    base::testing::TemporaryFolder folder_;
 };
 
 TEST_F(Load, GivesTheShapeTheBlocksAndProgress) {
