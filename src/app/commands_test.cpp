@@ -13,45 +13,20 @@
 #include <iterator>
 
 #include "app/serve.h"
+#include "cli/test_capture.h"
 #include "config/load.h"
 #include "config/table.h"
 
 namespace holdfast::app {
 namespace {
 
+using cli::testing::Said;
 using testing::HasSubstr;
 using testing::Not;
 
-// A file that takes what a command says.
-class Capture {
-public:
-    Capture() {
-        std::string path = testing::TempDir() + "capture.XXXXXX";
-        fd_.reset(::mkostemp(path.data(), O_CLOEXEC));
-        ::unlink(path.c_str());
-    }
-    int fd() const { return fd_.get(); }
-    std::string text() const {
-        std::string out(1 << 20, '\0');
-        const ssize_t count = ::pread(fd_.get(), out.data(), out.size(), 0);
-        out.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
-        return out;
-    }
-
-private:
-    base::UniqueFd fd_;
-};
-
-struct Said {
-    int code;
-    std::string output, error;
-};
-
 Said say(const std::vector<std::string>& arguments) {
-    const Capture output, error;
-    const base::UniqueFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    const int code = run(arguments, {nothing.get(), output.fd(), error.fd()});
-    return {code, output.text(), error.text()};
+    return cli::testing::capture(
+        [&](const cli::Streams& streams) { return run(arguments, streams); });
 }
 
 std::string temporary_folder() {

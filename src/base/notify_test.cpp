@@ -16,16 +16,21 @@ namespace {
 class Receiver {
 public:
     explicit Receiver(const std::string& path = {}) {
-        fd_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0) {
+            ADD_FAILURE() << "no socket";
+            return;
+        }
+        fd_.reset(fd);
         sockaddr_un address = {};
         address.sun_family = AF_UNIX;
         std::memcpy(address.sun_path, path.data(), path.size());
         const socklen_t length = path.empty() ? sizeof(address.sun_family) : sizeof(address);
-        EXPECT_EQ(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+        EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), length), 0);
         address_ = path;
         if (!path.empty()) return;
         socklen_t size = sizeof(address);
-        ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &size);
+        ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
         address_ =
             "@" + std::string(address.sun_path + 1, size - offsetof(sockaddr_un, sun_path) - 1);
     }

@@ -17,6 +17,7 @@
 #include "cli/service.h"
 #include "cli/status.h"
 #include "cli/terminal.h"
+#include "cli/test_capture.h"
 #include "http/test_world.h"
 
 namespace holdfast::cli {
@@ -26,42 +27,11 @@ using http::Request;
 using http::Responder;
 using http::Response;
 using http::Task;
+using testing::Capture;
+using testing::capture;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// A file that takes what a command says, or gives what it reads.
-class Capture {
-public:
-    explicit Capture(std::string_view content = {}) {
-        std::string path = ::testing::TempDir() + "cli.XXXXXX";
-        fd_.reset(::mkostemp(path.data(), O_CLOEXEC));
-        ::unlink(path.c_str());
-        EXPECT_EQ(::pwrite(fd_.get(), content.data(), content.size(), 0),
-                  static_cast<ssize_t>(content.size()));
-    }
-    int fd() const { return fd_.get(); }
-    std::string text() const {
-        std::string out(1 << 20, '\0');
-        const ssize_t count = ::pread(fd_.get(), out.data(), out.size(), 0);
-        out.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
-        return out;
-    }
-
-private:
-    base::UniqueFd fd_;
-};
-
-struct Said {
-    int code;
-    std::string output, error;
-};
-
-template <class Command>
-Said capture(Command command, std::string_view input = {}) {
-    const Capture source(input), output, error;
-    const int code = command(Streams{source.fd(), output.fd(), error.fd()});
-    return {code, output.text(), error.text()};
-}
+using testing::Said;
 
 std::string event(std::string_view data) { return fmt::format("data: {}\n\n", data); }
 std::string delta(std::string_view name, std::string_view text) {

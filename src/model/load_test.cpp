@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <limits>
 
 #include "model/model.h"
@@ -53,7 +54,7 @@ protected:
 
     tensor::Config config_ = test_config();
     TestTensors tensors_ = random_tensors(config_, 3);
-    TestFolder folder_;
+    base::testing::TemporaryFolder folder_;
 };
 
 TEST_F(Load, GivesTheShapeTheBlocksAndProgress) {

@@ -104,7 +104,7 @@ protected:
 
     tensor::Config config_ = test_config();
     TestTensors tensors_ = random_tensors(config_, 3);
-    TestFolder folder_;
+    base::testing::TemporaryFolder folder_;
 };
 
 double largest_difference(const Logits& rows, const std::vector<std::vector<double>>& expected) {

@@ -2,19 +2,17 @@
 #pragma once
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/random.h"
+#include "base/test_folder.h"
 #include "tensor/config.h"
 
 namespace holdfast::model {
@@ -85,29 +83,6 @@ inline TestTensors random_tensors(const tensor::Config& config, std::uint64_t se
     return tensors;
 }
 
-// A folder that is removed with the object.
-class TestFolder {
-public:
-    TestFolder() {
-        std::string name = (std::filesystem::temp_directory_path() / "holdfast-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-    }
-    ~TestFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TestFolder(const TestFolder&) = delete;
-    TestFolder& operator=(const TestFolder&) = delete;
-
-    const std::string& path() const { return path_; }
-    void write(const std::string& name, const std::string& bytes) const {
-        std::ofstream(path_ + "/" + name, std::ios::binary) << bytes;
-    }
-
-private:
-    std::string path_;
-};
-
 // `type` is BF16 or F32.
 inline std::string safetensors_bytes(const TestTensors& tensors, const std::string& type) {
     const std::size_t element_bytes = type == "F32" ? 4 : 2;
@@ -139,8 +114,9 @@ inline std::string config_json(const tensor::Config& config) {
                        config.rms_norm_epsilon, config.tied_head, fmt::join(config.eos, ","));
 }
 
-inline void write_checkpoint(const TestFolder& folder, const tensor::Config& config,
-                             const TestTensors& tensors, const std::string& type = "BF16") {
+inline void write_checkpoint(const base::testing::TemporaryFolder& folder,
+                             const tensor::Config& config, const TestTensors& tensors,
+                             const std::string& type = "BF16") {
     folder.write("config.json", config_json(config));
     folder.write("model.safetensors", safetensors_bytes(tensors, type));
 }

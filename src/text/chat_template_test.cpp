@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "base/test_folder.h"
 #include "text/golden_test.h"
 #include "text/tokenizer.h"
 
@@ -33,7 +36,7 @@ std::string config(const std::string& chat_template) {
 
 base::Result<ChatTemplate> load(const std::string& tokenizer_config,
                                 const std::string& jinja_file = "") {
-    const TemporaryFolder folder;
+    const base::testing::TemporaryFolder folder;
     folder.write("tokenizer_config.json", tokenizer_config);
     if (!jinja_file.empty()) folder.write("chat_template.jinja", jinja_file);
     return ChatTemplate::load(folder.path());

@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "base/test_folder.h"
 #include "text/golden_test.h"
 
 namespace holdfast::text {
@@ -153,7 +154,7 @@ std::string tokenizer_json(std::string_view from = "", std::string_view to = "")
 }
 
 base::Result<TokenizerPtr> load_text(const std::string& json, TokenId vocab_rows = 1024) {
-    const TemporaryFolder folder;
+    const base::testing::TemporaryFolder folder;
     folder.write("tokenizer.json", json);
     return load_tokenizer(folder.path(), vocab_rows);
 }
@@ -235,7 +236,7 @@ TEST(TokenizerFile, RefusesMissingTruncatedAndForeignFiles) {
     ASSERT_FALSE(missing);
     EXPECT_EQ(missing.error().code, base::Code::not_found);
     EXPECT_THAT(missing.error().what, HasSubstr("/nowhere/tokenizer.json: there is no such file"));
-    const TemporaryFolder folder;
+    const base::testing::TemporaryFolder folder;
     std::filesystem::create_directory(folder.path() + "/tokenizer.json");
     EXPECT_THAT(load_tokenizer(folder.path(), 1024).error().what, HasSubstr("cannot be read"));
 

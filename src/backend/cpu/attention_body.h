@@ -11,8 +11,8 @@ struct KeySource {
     const float* first;
     const float* second;
     HF_INLINE void load(std::uint32_t k, int pair, Lanes& low, Lanes& high) const {
-        low = Lanes::load(first + k * key_block_tokens + pair * Lanes::width);
-        high = Lanes::load(second + k * key_block_tokens + pair * Lanes::width);
+        low = Lanes::load(first + std::size_t{k} * key_block_tokens + pair * Lanes::width);
+        high = Lanes::load(second + std::size_t{k} * key_block_tokens + pair * Lanes::width);
     }
 };
 
@@ -21,7 +21,7 @@ struct ValueSource {
     const float* values;
     std::uint32_t head_dim;
     HF_INLINE void load(std::uint32_t k, int pair, Lanes& low, Lanes& high) const {
-        const float* const at = values + k * head_dim + pair * Lanes::width;
+        const float* const at = values + std::size_t{k} * head_dim + pair * Lanes::width;
         low = Lanes::load(at);
         high = Lanes::load(at + lane_count);
     }
@@ -141,8 +141,8 @@ private:
             const std::uint32_t room = key_block_tokens - slot;
             const std::uint32_t count = to - from < room ? to - from : room;
             const std::uint32_t block = job_.blocks[(start + from) / key_block_tokens];
-            const float* const values =
-                job_.values + block * job_.block_stride + head_offset_ + slot * job_.head_dim;
+            const float* const values = job_.values + block * job_.block_stride + head_offset_ +
+                                        std::size_t{slot} * job_.head_dim;
             for (std::uint32_t d = 0; d < job_.head_dim; d += panel_outputs)
                 accumulate<Count, 1, chunk_positions>(ValueSource{values + d, job_.head_dim},
                                                       scores_ + row * chunk_positions + from, count,

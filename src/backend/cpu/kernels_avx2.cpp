@@ -9,7 +9,7 @@ constexpr int accumulators_max = 12;
 constexpr int tile_rows_max = 6;
 
 struct Lanes {
-    static constexpr int width = 8;
+    static constexpr std::ptrdiff_t width = 8;
     __m256 v;
 
     static Lanes all(float x) { return {_mm256_set1_ps(x)}; }

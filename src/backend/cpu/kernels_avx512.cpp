@@ -9,7 +9,7 @@ constexpr int accumulators_max = 24;
 constexpr int tile_rows_max = 12;
 
 struct Lanes {
-    static constexpr int width = 16;
+    static constexpr std::ptrdiff_t width = 16;
     __m512 v;
 
     static Lanes all(float x) { return {_mm512_set1_ps(x)}; }

@@ -177,7 +177,7 @@ void store_swiglu(const float* sums, std::uint32_t panel, float* y) {
         const Lanes up = Lanes::load(sums + lane_count + part * Lanes::width);
         const Lanes one = Lanes::all(1.0F);
         const Lanes silu = gate / (one + exponential(Lanes::all(0.0F) - gate));
-        (silu * up).store(y + panel * lane_count + part * Lanes::width);
+        (silu * up).store(y + std::size_t{panel} * lane_count + part * Lanes::width);
     }
 }
 
@@ -203,20 +203,20 @@ void linear_with(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t t
     const std::uint32_t first_row = tiling.begin(tile_begin);
     const std::uint32_t step = tile_end - tile_begin == 1 ? job.inputs : inputs_per_pass;
     for (std::uint32_t panel = panel_begin; panel < panel_end; ++panel) {
-        const std::byte* const weights = job.panels + panel * job.inputs * input_bytes;
+        const std::byte* const weights = job.panels + std::size_t{panel} * job.inputs * input_bytes;
         for (std::uint32_t k = 0; k < job.inputs; k += step) {
             const std::uint32_t count = job.inputs - k < step ? job.inputs - k : step;
             for (std::uint32_t tile = tile_begin; tile < tile_end; ++tile) {
                 const std::uint32_t row = tiling.begin(tile);
                 const LinearTile<Source> body{weights + k * input_bytes,
                                               job.x + std::size_t{row} * job.inputs, k, count,
-                                              sums + (row - first_row) * panel_outputs};
+                                              sums + std::size_t{row - first_row} * panel_outputs};
                 with_rows<tile_rows_max>(tiling.begin(tile + 1) - row, body);
             }
         }
         const std::uint32_t end_row = tiling.begin(tile_end);
         for (std::uint32_t row = first_row; row < end_row; ++row) {
-            const float* const sum = sums + (row - first_row) * panel_outputs;
+            const float* const sum = sums + std::size_t{row - first_row} * panel_outputs;
             float* const y = job.y + row * job.y_stride;
             if (job.epilogue == Epilogue::swiglu)
                 store_swiglu(sum, panel, y);

@@ -13,7 +13,7 @@ constexpr int accumulators_max = 32;
 constexpr int tile_rows_max = 4;
 
 struct Lanes {
-    static constexpr int width = 1;
+    static constexpr std::ptrdiff_t width = 1;
     float v;
 
     static Lanes all(float x) { return {x}; }
