@@ -1,5 +1,5 @@
 # Holdfast's commands. Thin: the work is in CMake and scripts/. Every target does its own set-up.
-.PHONY: serve build test check bench kill-test clean help
+.PHONY: serve build test check bench kill-test fuzz clean help
 
 help:
 	@echo "make serve      set up, build, and run gateway, two instances and console on 127.0.0.1:8080"
@@ -8,6 +8,7 @@ help:
 	@echo "make check      formatting, static analysis, arrows between rooms, coroutine rule"
 	@echo "make bench      benchmarks: engine, relay beside nginx"
 	@echo "make kill-test  200 kills under load; every answer compared byte for byte"
+	@echo "make fuzz       feed the parsers hostile bytes under sanitizers; SECONDS=60 each"
 	@echo "make clean      remove what the build made"
 
 serve: build
@@ -33,6 +34,10 @@ kill-test:
 	@scripts/setup build test
 	@scripts/build holdfast
 	@.venv/bin/python tests/e2e/kill_test.py $(ARGS)
+
+fuzz:
+	@scripts/setup build
+	@scripts/fuzz $(or $(SECONDS),30)
 
 clean:
 	rm -rf build build-* .venv

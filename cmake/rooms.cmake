@@ -1,6 +1,7 @@
 # A room is one folder of src/ and one static library. `USES` names the rooms it may include from;
 # `LINKS` names outside libraries. scripts/check_source.py compares every #include with USES.
-# Files named *_test.cpp become the room's test program, *_bench.cpp its benchmark program.
+# Files named *_test.cpp become the room's test program, *_bench.cpp its benchmark program, and with
+# HOLDFAST_FUZZ each *_fuzz.cpp a libFuzzer program.
 # Files named *_avx2.cpp and *_avx512.cpp are compiled for that instruction set, chosen at run time.
 function(holdfast_room name)
   cmake_parse_arguments(ROOM "" "" "USES;LINKS;TEST_USES" ${ARGN})
@@ -41,6 +42,15 @@ function(holdfast_room name)
                           GTest::gmock GTest::gtest_main)
     target_compile_definitions(${target}_test PRIVATE HOLDFAST_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     add_test(NAME ${target} COMMAND ${target}_test)
+  endif()
+  if(HOLDFAST_FUZZ)
+    file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_fuzz.cpp)
+    foreach(fuzzer ${fuzzers})
+      get_filename_component(stem ${fuzzer} NAME_WE)
+      add_executable(${target}_${stem} ${fuzzer})
+      target_link_libraries(${target}_${stem} PRIVATE room_${target})
+      target_link_options(${target}_${stem} PRIVATE -fsanitize=fuzzer)
+    endforeach()
   endif()
   if(benches)
     add_executable(${target}_bench EXCLUDE_FROM_ALL ${benches})
