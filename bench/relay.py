@@ -104,7 +104,7 @@ class Load:
 
 def loads(connections: list[int]) -> list[Load]:
     answers = [Load("answer", "1 KiB answer, whole", c, 1, 1024, False) for c in connections]
-    streams = [Load("stream", "stream of 200 events, one write each", c, 200, 5, True) for c in connections]
+    streams = [Load("stream", "stream of 100 events, one write each", c, 100, 5, True) for c in connections]
     paced = Load("paced", "stream of 200 events, one every 5 ms", 64, 200, 5, True, 5000)
     return [*answers, *streams, paced]
 
@@ -281,7 +281,7 @@ def print_result(result: dict):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="paired rounds of each load [7]")
-    parser.add_argument("--seconds", type=int, default=2, help="of one measurement [2]")
+    parser.add_argument("--seconds", type=int, default=3, help="of one measurement [3]")
     parser.add_argument("--connections", default="1,16,64", help="clients at once [1,16,64]")
     parser.add_argument("--only", default="", help="answer, stream or paced; comma-separated")
     parser.add_argument("--access-log", action="store_true", help="both proxies write one, to a file")

@@ -8,7 +8,9 @@
 namespace holdfast::dialect::openai {
 
 std::string answer_prefix(const AnswerHead& head, std::string_view object) {
-    std::string out = R"({"id":)";
+    std::string out;
+    out.reserve(160 + head.id.size() + head.model.size());
+    out = R"({"id":)";
     append_json_string(out, head.id);
     out += R"(,"object":")";
     out += object;

@@ -273,6 +273,10 @@ public:
     }
 
     void end(std::string& out) override {
+        std::size_t bytes = 512;
+        for (const CollectedChoice& choice : choices_)
+            bytes += choice.reasoning.size() + choice.content.size() + 128;
+        out.reserve(out.size() + bytes);
         out += prefix_;
         JsonWriter json(out);
         for (std::size_t index = 0; index < choices_.size(); ++index) write(json, index);
