@@ -1,5 +1,6 @@
 #include "dialect/json_reader.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "dialect/utf8.h"
@@ -8,6 +9,12 @@ namespace holdfast::dialect {
 namespace {
 
 namespace ondemand = simdjson::ondemand;
+
+// A parser's tables cost more to make than a usual request costs to parse, so each thread keeps
+// one for its next document, unless a large document has made it large.
+constexpr std::size_t parser_bytes_min = 4 * 1024;
+constexpr std::size_t parser_bytes_max = 64 * 1024;
+thread_local std::unique_ptr<simdjson::dom::parser> spare_parser;
 
 // Finds the first value that cannot be read. Only after parsing has failed.
 class BadValueFinder {
@@ -217,13 +224,28 @@ base::Result<JsonDocument> JsonDocument::parse(std::string_view text) {
                                "The body begins with a byte-order mark; send UTF-8 without it.");
     }
     JsonDocument document;
-    if (const auto error = document.parser_.allocate(text.size(), json_depth_max)) {
-        return explain(error, text);
+    document.parser_ = take_parser();
+    simdjson::dom::parser& parser = *document.parser_;
+    if (parser.capacity() < text.size()) {
+        const std::size_t capacity = std::max(text.size(), parser_bytes_min);
+        if (const auto error = parser.allocate(capacity, json_depth_max)) {
+            return explain(error, text);
+        }
     }
-    if (const auto error = document.parser_.parse(text.data(), text.size(), true).error()) {
+    if (const auto error = parser.parse(text.data(), text.size(), true).error()) {
         return explain(error, text);
     }
     return document;
+}
+
+JsonDocument::Parser JsonDocument::take_parser() {
+    if (spare_parser) return Parser(spare_parser.release());
+    return Parser(new simdjson::dom::parser());
+}
+
+void JsonDocument::GiveBack::operator()(simdjson::dom::parser* parser) const {
+    std::unique_ptr<simdjson::dom::parser> owner(parser);
+    if (!spare_parser && parser->capacity() <= parser_bytes_max) spare_parser = std::move(owner);
 }
 
 }  // namespace holdfast::dialect

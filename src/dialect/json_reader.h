@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -87,10 +88,16 @@ public:
     // Exactly one JSON document in UTF-8 without a byte-order mark; anything else is
     // Code::invalid. A value that cannot be read (1e999, 01, NaN) is named by its path.
     static base::Result<JsonDocument> parse(std::string_view text);
-    JsonValue root() const { return {parser_.doc.root(), nullptr}; }
+    JsonValue root() const { return {parser_->doc.root(), nullptr}; }
 
 private:
-    simdjson::dom::parser parser_;
+    struct GiveBack {
+        void operator()(simdjson::dom::parser* parser) const;
+    };
+    using Parser = std::unique_ptr<simdjson::dom::parser, GiveBack>;
+    static Parser take_parser();
+
+    Parser parser_;
 };
 
 }  // namespace holdfast::dialect

@@ -8,7 +8,9 @@
 namespace holdfast::dialect::openai {
 
 std::string answer_prefix(const AnswerHead& head, std::string_view object) {
-    std::string out = R"({"id":)";
+    std::string out;
+    out.reserve(160 + head.id.size() + head.model.size());
+    out = R"({"id":)";
     append_json_string(out, head.id);
     out += R"(,"object":")";
     out += object;
@@ -179,6 +181,10 @@ void WholeEncoder::event(const chat::Event& event, std::string&) {
 }
 
 void WholeEncoder::end(std::string& out) {
+    std::size_t bytes = 512;
+    for (const CollectedChoice& choice : choices_)
+        bytes += choice.reasoning.size() + choice.content.size() + 128;
+    out.reserve(out.size() + bytes);
     out += prefix_;
     JsonWriter json(out);
     for (std::size_t index = 0; index < choices_.size(); ++index) write(json, index);

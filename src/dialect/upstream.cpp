@@ -248,10 +248,26 @@ std::string_view name(InstanceKind kind) {
     return std::ranges::find(kinds, kind, &decltype(kinds)::value_type::second)->first;
 }
 
+namespace {
+
+// About, for setting memory aside: escapes may add some.
+std::size_t prompt_bytes(const chat::Request& request) {
+    if (const auto* text = std::get_if<std::string>(&request.prompt)) return text->size();
+    if (const auto* ids = std::get_if<std::vector<chat::TokenId>>(&request.prompt))
+        return ids->size() * 7;
+    std::size_t bytes = 0;
+    for (const chat::Message& message : std::get<std::vector<chat::Message>>(request.prompt))
+        bytes += message.content.size() + message.reasoning.size() + 64;
+    return bytes;
+}
+
+}  // namespace
+
 UpstreamCall encode_upstream(const chat::Request& request, InstanceKind kind,
                              std::string_view upstream_model, const Delivered& delivered) {
     const bool is_chat = std::holds_alternative<std::vector<chat::Message>>(request.prompt);
     UpstreamCall call{is_chat ? "/v1/chat/completions" : "/v1/completions", {}};
+    call.body.reserve(prompt_bytes(request) + 512);
     CallWriter(request, kind, delivered, call.body).write(upstream_model);
     return call;
 }

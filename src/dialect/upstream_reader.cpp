@@ -47,9 +47,25 @@ public:
 
     Result<Read> read(std::string_view data) {
         if (data == "[DONE]") return Read{.done = true};
+        // Streams share what reading one chunk needs: it is warm, and a waiting stream owns none.
+        thread_local Workspace shared;
+        if (data.size() <= shared_bytes_max) return read_chunk(data, shared);
+        Workspace own;
+        return read_chunk(data, own);
+    }
+
+private:
+    static constexpr std::size_t shared_bytes_max = 64 * 1024;
+    struct Workspace {
+        ondemand::parser parser;
+        std::string buffer;
+    };
+
+    Result<Read> read_chunk(std::string_view data, Workspace& workspace) {
         ondemand::document document;
         ondemand::object root;
-        if (parser_.iterate(padded(data)).get(document) || document.get_object().get(root)) {
+        if (workspace.parser.iterate(padded(data, workspace.buffer)).get(document) ||
+            document.get_object().get(root)) {
             return corrupt();
         }
         Chunk chunk;
@@ -63,18 +79,17 @@ public:
         return finish(std::move(chunk));
     }
 
-private:
     struct Chunk {
         chat::Event event;
         std::optional<chat::Usage> usage;
         bool has_choices_member = false, has_choice = false, is_chat = false;
     };
 
-    simdjson::padded_string_view padded(std::string_view data) {
+    static simdjson::padded_string_view padded(std::string_view data, std::string& buffer) {
         const std::size_t needed = data.size() + simdjson::SIMDJSON_PADDING;
-        if (buffer_.size() < needed) buffer_.resize(needed);
-        std::memcpy(buffer_.data(), data.data(), data.size());
-        return simdjson::padded_string_view(buffer_.data(), data.size(), buffer_.size());
+        if (buffer.size() < needed) buffer.resize(needed);
+        std::memcpy(buffer.data(), data.data(), data.size());
+        return simdjson::padded_string_view(buffer.data(), data.size(), buffer.size());
     }
 
     Result<> read_member(ondemand::field& field, std::string_view data, Chunk& chunk) {
@@ -257,8 +272,6 @@ private:
         return Read{.event = std::move(event)};
     }
 
-    ondemand::parser parser_;
-    std::string buffer_;
     InlineSplitter splitter_;
     bool server_splits_ = false;
 };

@@ -123,7 +123,7 @@ void Exchange::settle(const base::Result<>& outcome) {
     const base::Duration took = lane_.clock.now() - arrived_;
     const std::string_view finish =
         outcome ? std::string_view(record.finish) : base::name(outcome.error().code);
-    lane_.metrics.request(dialect_.name, metrics_ ? metrics_->model : "", status_, finish);
+    lane_.counters.add(dialect_.name, metrics_ ? metrics_->model : "", status_, finish);
     if (metrics_ && record.attempts > 0) {
         metrics_->duration.observe(std::chrono::duration<double>(took).count());
         metrics_->queued.observe(std::chrono::duration<double>(record.queued).count());

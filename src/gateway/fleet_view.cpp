@@ -109,6 +109,13 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
     return std::nullopt;
 }
 
+std::optional<base::Result<Placed>> FleetView::place_now(const Need& need) {
+    auto placed = try_place(need);
+    if (!placed) return std::unexpected(std::move(placed).error());
+    if (*placed) return std::move(**placed);
+    return std::nullopt;
+}
+
 http::Task<base::Result<Placed>> FleetView::place(Need need, base::Deadline deadline) {
     for (;;) {
         auto placed = try_place(need);

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -59,6 +60,9 @@ public:
     // model_not_found (no instance has this model), overloaded (every ready instance is in
     // need.busy), unavailable with tag no_ready_instance (deadline passed), cancelled.
     http::Task<base::Result<Placed>> place(Need need, base::Deadline deadline);
+
+    // The same without waiting: nothing if that would be needed.
+    std::optional<base::Result<Placed>> place_now(const Need& need);
 
     // Tells the fleet, and for `lost` keeps new attempts of this loop away from that life until
     // the fleet has made up its mind.

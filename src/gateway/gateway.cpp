@@ -13,6 +13,7 @@
 #include "balance/policy.h"
 #include "base/assert.h"
 #include "gateway/lane.h"
+#include "gateway/pooled_entropy.h"
 #include "gateway/routes.h"
 
 namespace holdfast::gateway {
@@ -89,7 +90,7 @@ public:
 private:
     http::Loop loop_{1};
     boost::asio::executor_work_guard<http::Executor> work_{loop_.get_executor()};
-    base::SystemEntropy entropy_;
+    PooledEntropy entropy_;
     SharedMemory memory_;
     Journal journal_;
     http::Client client_;

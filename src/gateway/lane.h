@@ -21,6 +21,7 @@ struct Lane {
     FleetView& fleet;
     Journal& journal;
     RetryBudget& budget;
+    RequestCounters counters{metrics};
 };
 
 }  // namespace holdfast::gateway

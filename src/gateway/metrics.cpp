@@ -63,15 +63,27 @@ ModelMetrics& Metrics::of(std::string_view model) {
     return models_.emplace_back(registry_, model);
 }
 
-void Metrics::request(std::string_view endpoint, std::string_view model, int status,
-                      std::string_view finish) {
-    registry_
-        .counter("holdfast_requests_total", "Requests answered.",
-                 {{"endpoint", std::string(endpoint)},
-                  {"model", std::string(model)},
-                  {"code", fmt::format("{}", status)},
-                  {"finish_reason", std::string(finish)}})
-        .add();
+telemetry::Counter& Metrics::requests(std::string_view endpoint, std::string_view model, int status,
+                                      std::string_view finish) {
+    return registry_.counter("holdfast_requests_total", "Requests answered.",
+                             {{"endpoint", std::string(endpoint)},
+                              {"model", std::string(model)},
+                              {"code", fmt::format("{}", status)},
+                              {"finish_reason", std::string(finish)}});
+}
+
+void RequestCounters::add(std::string_view endpoint, std::string_view model, int status,
+                          std::string_view finish) {
+    for (const Known& known : known_) {
+        if (known.status == status && known.finish == finish && known.model == model &&
+            known.endpoint == endpoint)
+            return known.counter->add();
+    }
+    telemetry::Counter& counter = metrics_.requests(endpoint, model, status, finish);
+    counter.add();
+    if (known_.size() < known_max)
+        known_.push_back(
+            {std::string(endpoint), std::string(model), status, std::string(finish), &counter});
 }
 
 void Metrics::retry(std::string_view reason) {

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "chat/event.h"
 #include "telemetry/metrics.h"
@@ -41,8 +42,9 @@ public:
     explicit Metrics(telemetry::Registry& registry) : registry_(registry) {}
 
     ModelMetrics& of(std::string_view model);
-    void request(std::string_view endpoint, std::string_view model, int status,
-                 std::string_view finish);
+    // The counter of finished requests with these labels.
+    telemetry::Counter& requests(std::string_view endpoint, std::string_view model, int status,
+                                 std::string_view finish);
     void retry(std::string_view reason);
     void failover(Guarantee guarantee);
 
@@ -50,6 +52,26 @@ private:
     telemetry::Registry& registry_;
     std::mutex mutex_;
     std::deque<ModelMetrics> models_;
+};
+
+// One loop's memory of which counter has which labels, so that a finished request is counted
+// without the registry's lock and look-up. Loop thread only.
+class RequestCounters {
+public:
+    explicit RequestCounters(Metrics& metrics) : metrics_(metrics) {}
+    void add(std::string_view endpoint, std::string_view model, int status,
+             std::string_view finish);
+
+private:
+    static constexpr std::size_t known_max = 32;
+    struct Known {
+        std::string endpoint, model;
+        int status;
+        std::string finish;
+        telemetry::Counter* counter;
+    };
+    Metrics& metrics_;
+    std::vector<Known> known_;  // at most known_max; what comes later is looked up each time
 };
 
 }  // namespace holdfast::gateway

@@ -59,26 +59,31 @@ http::Task<base::Result<>> Relay::run() {
     for (;;) {
         const Need need{request_.model, fingerprint_, record_.last_instance, busy_};
         const base::Instant asked = lane_.clock.now();
-        // A running answer waits for a seat as long as its deadline allows.
-        auto placed = co_await lane_.fleet.place(need, anything_delivered() ? deadline_ : patience);
+        auto placed = lane_.fleet.place_now(need);
+        if (!placed) {
+            // A running answer waits for a seat as long as its deadline allows.
+            const base::Deadline until = anything_delivered() ? deadline_ : patience;
+            placed.emplace(co_await lane_.fleet.place(need, until));
+        }
         record_.queued += lane_.clock.now() - asked;
-        if (!placed) co_return std::unexpected(interrupted(placed.error()));
-        note_placed(placed->instance());
+        if (!*placed) co_return std::unexpected(interrupted(placed->error()));
+        const Placed& seat = **placed;
+        note_placed(seat.instance());
 
         const std::uint32_t before = lane_.journal.count(entry_) + external_events_;
-        AttemptEnd end = co_await attempt(*placed);
+        AttemptEnd end = co_await attempt(seat);
         if (end) {
-            lane_.fleet.report(*placed, fleet::Outcome::ok);
+            lane_.fleet.report(seat, fleet::Outcome::ok);
             co_return base::Result<>{};
         }
         if (responder_.client_gone() || end.error().error.code == base::Code::cancelled)
             co_return base::fail(base::Code::cancelled, "the client has gone");
         if (end.error().error.origin != base::Origin::instance)
             co_return std::unexpected(interrupted(end.error().error));
-        lane_.fleet.report(*placed, end.error().outcome);
-        if (end.error().outcome == fleet::Outcome::busy) busy_.push_back(placed->instance().id);
+        lane_.fleet.report(seat, end.error().outcome);
+        if (end.error().outcome == fleet::Outcome::busy) busy_.push_back(seat.instance().id);
         spdlog::warn("{}: attempt {} at instance {} ended: {}", request_id_, record_.attempts,
-                     placed->instance().id, end.error().error.what);
+                     seat.instance().id, end.error().error.what);
         if (auto go_on = co_await pace(end.error(), before); !go_on) co_return go_on;
     }
 }
@@ -188,6 +193,8 @@ http::Task<Relay::AttemptEnd> Relay::read_events(http::Exchange& upstream,
             if (!taken) co_return std::unexpected(std::move(taken).error());
             done = done || *taken;
         }
+        // The last events leave together with the end.
+        if (done || !request_.stream) continue;
         if (auto written = co_await flush(); !written)
             co_return std::unexpected(Loss{std::move(written).error()});
     }
@@ -281,17 +288,27 @@ Guarantee Relay::guarantee_at(const fleet::Instance& instance) const {
                                                           : Guarantee::restart;
 }
 
-http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) const {
+// What is left to ask for after a part of the answer has been delivered.
+chat::Request Relay::continued_request(dialect::InstanceKind kind) const {
     chat::Request request = request_;
-    request.want_ids = instance.kind == dialect::InstanceKind::holdfast;
-    if (request.want_ids && anything_delivered())
+    if (kind == dialect::InstanceKind::holdfast) {
         request.resume = chat::Resume{lane_.journal.delivered(entry_, request_.choices)};
-    if (!request.want_ids && request.stopping.max_tokens)
+    } else if (request.stopping.max_tokens) {
         *request.stopping.max_tokens -=
             std::min(external_events_, *request.stopping.max_tokens - 1);
-    dialect::UpstreamCall call = dialect::encode_upstream(
-        request, instance.kind, instance.upstream_model, choices_.front().delivered);
+    }
+    return request;
+}
+
+http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) const {
+    const auto encode = [&](const chat::Request& request) {
+        return dialect::encode_upstream(request, instance.kind, instance.upstream_model,
+                                        choices_.front().delivered);
+    };
+    dialect::UpstreamCall call =
+        anything_delivered() ? encode(continued_request(instance.kind)) : encode(request_);
     http::ClientRequest upstream{"POST", std::move(call.path), {}, std::move(call.body)};
+    upstream.headers.reserve(5);
     upstream.headers.add("Content-Type", "application/json");
     upstream.headers.add("x-request-id", request_id_);
     upstream.headers.add("x-holdfast-attempt", fmt::format("{}", record_.attempts));
@@ -302,38 +319,40 @@ http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) con
     return upstream;
 }
 
-// Writes what is encoded; the first write brings the head along. A client that is slow to read
-// pauses the relay here, and through the unread socket the instance.
+// For a stream: writes what is encoded; the first write brings the head along. A client that is
+// slow to read pauses the relay here, and through the unread socket the instance.
 http::Task<base::Result<>> Relay::flush() {
     const base::Instant now = lane_.clock.now();
-    const bool streamed = request_.stream;
-    if (streamed && out_.empty() && now - last_write_ >= lane_.options.ping_every)
-        out_ = ": ping\n\n";
-    if (!streamed || out_.empty()) co_return base::Result<>{};
-    if (!record_.head_sent) {
-        http::Headers headers;
-        headers.add("Content-Type", std::string(dialect_.stream_content_type));
-        headers.add("Cache-Control", "no-cache");
-        headers.add("X-Accel-Buffering", "no");
-        headers.add("x-request-id", request_id_);
-        headers.add("x-holdfast-instance", record_.first_instance);
-        headers.add("x-holdfast-resume", std::string(name(record_.guarantee)));
-        responder_.start(200, std::move(headers));
-        record_.head_sent = true;
-    }
+    if (out_.empty() && now - last_write_ >= lane_.options.ping_every) out_ = ": ping\n\n";
+    if (out_.empty()) co_return base::Result<>{};
+    start_stream();
     last_write_ = now;
     auto written = co_await responder_.write(out_);
     out_.clear();
     co_return written;
 }
 
+void Relay::start_stream() {
+    if (std::exchange(record_.head_sent, true)) return;
+    http::Headers headers;
+    headers.reserve(6);
+    headers.add("Content-Type", std::string(dialect_.stream_content_type));
+    headers.add("Cache-Control", "no-cache");
+    headers.add("X-Accel-Buffering", "no");
+    headers.add("x-request-id", request_id_);
+    headers.add("x-holdfast-instance", record_.first_instance);
+    headers.add("x-holdfast-resume", std::string(name(record_.guarantee)));
+    responder_.start(200, std::move(headers));
+}
+
 http::Task<base::Result<>> Relay::finish() {
     encoder_->end(out_);
     if (request_.stream) {
-        if (!record_.head_sent) HF_CO_TRY(co_await flush());
+        start_stream();
         co_return co_await responder_.finish(out_);
     }
     http::Response response;
+    response.headers.reserve(5);
     response.headers.add("Content-Type", "application/json");
     response.headers.add("x-request-id", request_id_);
     response.headers.add("x-holdfast-instance", record_.first_instance);

@@ -67,9 +67,11 @@ private:
     void forget();
     void note_times(const chat::Event& event);
     void note_placed(const fleet::Instance& instance);
+    void start_stream();
     http::Task<base::Result<>> flush();
     http::Task<base::Result<>> finish();
     http::Task<base::Result<>> pace(const Loss& loss, std::uint32_t delivered_before);
+    chat::Request continued_request(dialect::InstanceKind kind) const;
     http::ClientRequest upstream_request(const fleet::Instance& instance) const;
     chat::Usage total_usage(const chat::Usage& reported) const;
     bool all_finished() const;

@@ -67,7 +67,7 @@ bool is_owned_by_the_client(std::string_view name) {
 
 std::string request_head(const Url& url, const ClientRequest& request) {
     std::string head;
-    head.reserve(256);
+    head.reserve(512);
     head.append(request.method).append(" ").append(url.path).append(request.path);
     if (url.path.empty() && request.path.empty()) head.push_back('/');
     const bool ipv6 = url.host.contains(':');

@@ -80,7 +80,7 @@ public:
     Task<base::Result<std::string>> read_all(base::Deadline deadline) override;
 
 private:
-    Task<base::Result<>> receive(base::Deadline deadline);
+    base::Result<bool> receive(Stream::Wake wake);
     base::Result<bool> scan_head();
     base::Result<std::string_view> take_piece();
     base::Result<std::string_view> take_chunks();

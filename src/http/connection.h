@@ -90,7 +90,7 @@ private:
     void client_left();
     bool keeps_alive() const;
     ConnectionLine connection_line() const;
-    Task<base::Result<>> send_parts(std::span<iovec> parts);
+    Task<base::Result<>> send_rest(std::span<iovec> parts, base::Result<bool> tried);
     base::Result<> check_writable() const;
 
     std::shared_ptr<ServerShared> shared_;

@@ -31,38 +31,37 @@ ClientExchange::~ClientExchange() {
     pool_->give_back_buffer(std::move(buffer_));
 }
 
-// Receives what one read brings behind what is still unread.
-Task<base::Result<>> ClientExchange::receive(base::Deadline deadline) {
-    while (true) {
-        connection_->set_deadline(deadline);
-        const Stream::Wake wake = co_await connection_->wait_input();
-        connection_->clear_deadline();
-        if (wake == Stream::Wake::cancelled) {
-            co_return base::fail(base::Code::cancelled, "the wait for the answer was cancelled");
-        }
-        if (wake == Stream::Wake::expired) {
-            base::Error late;
-            late.code = base::Code::deadline;
-            late.what = "the instance did not answer in time";
-            late.origin = base::Origin::instance;
-            co_return std::unexpected(std::move(late));
-        }
-        // While nothing comes, an exchange owns no buffer.
-        if (buffer_.empty()) buffer_ = pool_->take_buffer();
-        if (begin_ == end_) begin_ = end_ = 0;
-        if (end_ == buffer_.size()) buffer_.resize(buffer_.size() * 2);
-        const Stream::Read got = connection_->read(std::span(buffer_).subspan(end_));
-        if (got.empty) continue;
-        ended_ = got.ended;
-        end_ += got.size;
-        if (got.size > 0) heard_anything_ = true;
-        co_return base::Result<>();
+// Takes what one read brings behind what is still unread. False if there was nothing after all.
+base::Result<bool> ClientExchange::receive(Stream::Wake wake) {
+    connection_->clear_deadline();
+    if (wake == Stream::Wake::cancelled) {
+        return base::fail(base::Code::cancelled, "the wait for the answer was cancelled");
     }
+    if (wake == Stream::Wake::expired) {
+        base::Error late;
+        late.code = base::Code::deadline;
+        late.what = "the instance did not answer in time";
+        late.origin = base::Origin::instance;
+        return std::unexpected(std::move(late));
+    }
+    // While nothing comes, an exchange owns no buffer.
+    if (buffer_.empty()) buffer_ = pool_->take_buffer();
+    if (begin_ == end_) begin_ = end_ = 0;
+    if (end_ == buffer_.size()) buffer_.resize(buffer_.size() * 2);
+    const Stream::Read got = connection_->read(std::span(buffer_).subspan(end_));
+    if (got.empty) return false;
+    ended_ = got.ended;
+    end_ += got.size;
+    if (got.size > 0) heard_anything_ = true;
+    return true;
 }
 
 Task<base::Result<>> ClientExchange::read_head(base::Deadline deadline) {
     while (true) {
-        HF_CO_TRY(co_await receive(deadline));
+        connection_->set_deadline(deadline);
+        const Stream::Wake wake = co_await connection_->wait_input();
+        HF_CO_TRY_ASSIGN(const bool received, receive(wake));
+        if (!received) continue;
         if (ended_) {
             co_return unavailable(heard_anything_ ? "the instance closed within the answer's head"
                                                   : "the instance closed without an answer");
@@ -102,12 +101,15 @@ Task<base::Result<std::string_view>> ClientExchange::read_some(base::Deadline de
             pool_->give_back_buffer(std::move(buffer_));
             buffer_.clear();
             begin_ = end_ = 0;
-            const auto received = co_await receive(deadline);
+            connection_->set_deadline(deadline);
+            const Stream::Wake wake = co_await connection_->wait_input();
+            const auto received = receive(wake);
             if (!received) {
                 connection_->close();
                 connection_.reset();
                 co_return std::unexpected(received.error());
             }
+            if (!*received) continue;
             if (ended_) co_return on_end();
         }
         auto piece = take_piece();

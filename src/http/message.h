@@ -19,6 +19,7 @@ public:
     // The number of fields of that name.
     std::size_t count(std::string_view name) const;
     void add(std::string name, std::string value);
+    void reserve(std::size_t fields) { fields_.reserve(fields); }
     void set(std::string_view name, std::string value);  // replaces all of that name
 
     auto begin() const { return fields_.begin(); }

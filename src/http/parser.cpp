@@ -111,6 +111,7 @@ std::string_view take_line(std::string_view& head) {
 // All field lines up to the empty line.
 Parsed<Fields> parse_fields(std::string_view head) {
     Fields fields;
+    fields.headers.reserve(8);  // what most messages have at most
     for (std::string_view line = take_line(head); !line.empty(); line = take_line(head)) {
         if (auto taken = take_field_line(line, fields); !taken) {
             return std::unexpected(taken.error());

@@ -27,13 +27,12 @@ bool has_no_body(int status) { return status < 200 || status == 204 || status ==
 
 }  // namespace
 
-// Sends the parts in one call where the kernel lets it. What it does not take at once and lies in
-// the shared head buffer is copied first, because other connections use that buffer meanwhile.
-Task<base::Result<>> Connection::send_parts(std::span<iovec> parts) {
-    const auto done = try_write(parts);
-    if (done && *done) co_return base::Result<>();
+// What try_write left over, or its failure. Nearly always the kernel takes everything at once, and
+// the callers spare themselves this coroutine. What lies in the shared head buffer is copied first,
+// because other connections use that buffer meanwhile.
+Task<base::Result<>> Connection::send_rest(std::span<iovec> parts, base::Result<bool> tried) {
     base::Result<> sent;
-    if (done) {
+    if (tried) {
         std::string head;
         const std::string& shared = shared_->head_buffer;
         const auto* first = static_cast<const char*>(parts.front().iov_base);
@@ -43,7 +42,7 @@ Task<base::Result<>> Connection::send_parts(std::span<iovec> parts) {
         }
         sent = co_await Stream::write(parts, shared_->limits.write_ms_max);
     }
-    if (!done || !sent) {
+    if (!tried || !sent) {
         answer_ = Answer::broken;
         client_left();
         co_return base::fail(base::Code::cancelled, "the client has closed the connection");
@@ -69,7 +68,9 @@ Task<base::Result<>> Connection::send(Response response) {
     }
     head.append("\r\n");
     iovec parts[] = {part(head), part(no_body || head_only_ ? std::string_view() : response.body)};
-    HF_CO_TRY(co_await send_parts(parts));
+    std::span<iovec> rest = parts;
+    auto tried = try_write(rest);
+    if (!tried || !*tried) HF_CO_TRY(co_await send_rest(rest, std::move(tried)));
     answer_ = Answer::finished;
     co_return base::Result<>();
 }
@@ -97,7 +98,9 @@ Task<base::Result<>> Connection::write(std::string_view bytes) {
     const std::string head = std::exchange(pending_head_, std::string());
     iovec parts[] = {part(head), part(framed ? size.view() : std::string_view()), part(bytes),
                      part(framed ? "\r\n" : "")};
-    HF_CO_TRY(co_await send_parts(parts));
+    std::span<iovec> rest = parts;
+    auto tried = try_write(rest);
+    if (!tried || !*tried) HF_CO_TRY(co_await send_rest(rest, std::move(tried)));
     co_return base::Result<>();
 }
 
@@ -111,7 +114,9 @@ Task<base::Result<>> Connection::finish(std::string_view last) {
     const std::string_view end = framed ? "\r\n0\r\n\r\n" : chunked_ ? "0\r\n\r\n" : "";
     iovec parts[] = {part(head), part(framed ? size.view() : std::string_view()), part(last),
                      part(end)};
-    HF_CO_TRY(co_await send_parts(parts));
+    std::span<iovec> rest = parts;
+    auto tried = try_write(rest);
+    if (!tried || !*tried) HF_CO_TRY(co_await send_rest(rest, std::move(tried)));
     answer_ = Answer::finished;
     co_return base::Result<>();
 }

@@ -23,12 +23,14 @@ public:
 
     void feed(std::string_view bytes);
     // The next whole event, or nothing until more bytes come. Views hold until the next call of
-    // `next`. Code::corrupt when an event grows past the limit.
+    // `next` or `feed`. Code::corrupt when an event grows past the limit.
     base::Result<std::optional<Event>> next();
 
 private:
     std::optional<std::string_view> next_line();
     void take_field(std::string_view line);
+    std::string_view data() const;
+    void copy_data();
     bool skip_byte_order_mark();
     std::unexpected<base::Error> too_large() const;
 
@@ -36,8 +38,11 @@ private:
     std::string buffer_;
     std::size_t consumed_ = 0;  // bytes of buffer_ whose lines have been read
     std::size_t scanned_ = 0;   // bytes after consumed_ that hold no line end
+    // The data of the event under way. A single line, as nearly every event has, is left where it
+    // lies in buffer_; only a second line, or the next feed, makes a copy.
     std::string data_, type_;
-    bool has_data_ = false;   // an empty data line counts
+    std::size_t line_at_ = 0, line_size_ = 0;
+    enum class Data { none, line, copy } has_data_ = Data::none;  // an empty data line counts
     bool delivered_ = false;  // data_ and type_ are the caller's until the next call
     bool after_carriage_return_ = false;
     bool at_start_ = true;

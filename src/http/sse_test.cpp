@@ -55,12 +55,29 @@ TEST(SseParser, ReadsTheSameEventsWhereverTheTextIsCut) {
 
 TEST(SseParser, KeepsViewsUntilTheNextEventIsTaken) {
     SseParser parser;
-    parser.feed("event: a\ndata: first\n\n");
+    parser.feed("event: a\ndata: first\n\ndata: second\n\n");
     const auto event = parser.next();
     ASSERT_TRUE(event && *event);
-    parser.feed(std::string(100'000, 'x'));
     EXPECT_EQ((*event)->data, "first");
     EXPECT_EQ((*event)->type, "a");
+    const auto second = parser.next();
+    ASSERT_TRUE(second && *second);
+    EXPECT_EQ((*second)->data, "second");
+    EXPECT_EQ((*second)->type, "");
+}
+
+TEST(SseParser, KeepsALineWhoseEventEndsManyReadsLater) {
+    SseParser parser;
+    parser.feed("data: gone\n\ndata: kept\n");
+    EXPECT_EQ(take_all(parser).size(), 1);
+    for (int i = 0; i < 1000; ++i) {
+        parser.feed(": a comment that fills the buffer\n");
+        EXPECT_TRUE(take_all(parser).empty());
+    }
+    parser.feed("data\n");
+    EXPECT_TRUE(take_all(parser).empty());
+    parser.feed("\n");
+    EXPECT_EQ(take_all(parser), (Events{{"", "kept\n"}}));
 }
 
 TEST(SseParser, RefusesAnEventThatNeverEnds) {
