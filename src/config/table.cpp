@@ -73,7 +73,7 @@ const std::array settings_table{
             "longest wait for the first token of an answer", "1ms", "1d"},
     Setting{"timeouts.token_gap", at<&S::timeouts, &S::Timeouts::token_gap>, "30s",
             "longest wait between two tokens of an answer", "1ms", "1d"},
-    Setting{"timeouts.total", at<&S::timeouts, &S::Timeouts::total>, "10min",
+    Setting{"timeouts.total", at<&S::timeouts, &S::Timeouts::total>, "1h",
             "longest time for a whole answer, retries included", "1ms", "7d"},
 
     Setting{"retry.attempts_max", at<&S::retry, &S::Retry::attempts_max>, "8",

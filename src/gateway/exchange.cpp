@@ -4,7 +4,7 @@
 
 #include <charconv>
 
-#include "gateway/request_id.h"
+#include "http/request_rules.h"
 #include "telemetry/access.h"
 
 namespace holdfast::gateway {
@@ -55,12 +55,12 @@ http::Task<void> Exchange::run() {
     settle(outcome);
 }
 
-void Exchange::identify() { request_id_ = request_id(http_.headers, lane_.entropy); }
+void Exchange::identify() { request_id_ = http::request_id(http_.headers, lane_.entropy); }
 
 base::Result<> Exchange::parse() {
     HF_TRY_ASSIGN(const auto total, total_time(http_.headers, lane_.options.timeouts.total));
     deadline_ = base::Deadline(arrived_ + total);
-    HF_TRY(check_content_type(http_.headers));
+    HF_TRY(http::check_json_body(http_.headers));
     HF_TRY_ASSIGN(request_, dialect_.parse(http_.body));
     // Where the client leaves chance to us, it must be the same chance on every attempt.
     if (!request_.sampling.seed) request_.sampling.seed = lane_.entropy.next() >> 1;

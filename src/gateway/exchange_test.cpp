@@ -10,6 +10,7 @@
 
 #include "gateway/lane.h"
 #include "gateway/routes.h"
+#include "http/sleep.h"
 
 namespace holdfast::gateway {
 namespace {
@@ -21,6 +22,7 @@ struct Act {
     int cut_after = -1;    // events until the connection breaks; -1: never
     int status = 200;      // another one is answered at once
     bool garbage = false;  // the next event is no chunk
+    bool silent = false;   // the head comes, then only comments
 };
 
 // Speaks the worker protocol; "token" i is the text "<i>".
@@ -66,6 +68,10 @@ private:
         headers.add("Content-Type", "text/event-stream");
         headers.add("x-holdfast-fingerprint", "F");
         responder.start(200, std::move(headers));
+        while (act.silent) {
+            if (auto written = co_await responder.write(": ping\n\n"); !written) co_return;
+            co_await http::sleep_for(std::chrono::milliseconds(10));
+        }
         for (int i = resumed(request.body), sent = 0; i < tokens; ++i, ++sent) {
             if (sent == act.cut_after) co_return;
             const std::string text = act.garbage ? "data: {\"choices\":7}\n\n" : chunk(i);
@@ -136,7 +142,7 @@ protected:
         view_->update(fleet_.now);
     }
 
-    void publish(fleet::State state) {
+    void publish(fleet::State state, dialect::InstanceKind kind = dialect::InstanceKind::holdfast) {
         auto snapshot = std::make_shared<fleet::Snapshot>();
         for (auto [id, instance] : {std::pair("a", &a_), std::pair("b", &b_)}) {
             fleet::Instance entry;
@@ -145,6 +151,7 @@ protected:
             entry.model = entry.upstream_model = "m";
             entry.fingerprint = "F";
             entry.state = state;
+            entry.kind = kind;
             entry.load = std::make_shared<fleet::Load>();
             snapshot->instances.push_back(entry);
         }
@@ -156,16 +163,17 @@ protected:
         std::string body, resume;
     };
 
-    Seen ask(const std::string& body) {
+    Seen ask(const std::string& body, std::vector<http::Headers::Field> fields = {}) {
         Seen seen;
-        http::asio::co_spawn(loop_, send(body, seen), http::asio::detached);
+        http::asio::co_spawn(loop_, send(body, std::move(fields), seen), http::asio::detached);
         loop_.run();
         loop_.restart();
         return seen;
     }
 
-    http::Task<void> send(std::string body, Seen& seen) {
+    http::Task<void> send(std::string body, std::vector<http::Headers::Field> fields, Seen& seen) {
         http::ClientRequest request{"POST", "/v1/chat/completions", {}, std::move(body)};
+        for (auto& [name, value] : fields) request.headers.add(name, value);
         const auto url = http::Url::parse("http://" + http::local_address(listener_.get()));
         http::ClientDeadlines deadlines;
         auto answer = co_await client_.send(*url, std::move(request), deadlines);
@@ -308,6 +316,39 @@ TEST_F(ExchangeTest, AnswersWithAClear503WhenNoInstanceBecomesReadyInTime) {
     const Seen seen = ask(whole_);
     EXPECT_EQ(seen.status, 503);
     EXPECT_NE(seen.body.find("no_ready_instance"), std::string::npos) << seen.body;
+}
+
+TEST_F(ExchangeTest, DoesNotBlameAnInstanceForTheClientsHaste) {
+    a_.acts = b_.acts = {{.silent = true}};
+    const Seen seen = ask(whole_, {{"x-holdfast-timeout-ms", "100"}});
+    EXPECT_EQ(seen.status, 504) << seen.body;
+    EXPECT_NE(seen.body.find("deadline_exceeded"), std::string::npos) << seen.body;
+    EXPECT_TRUE(fleet_.reports.empty());
+}
+
+TEST_F(ExchangeTest, TakesAnInstanceThatHasNoTokenInTimeForABusyOne) {
+    options_.timeouts.first_token = std::chrono::milliseconds(100);
+    a_.acts = b_.acts = {{.silent = true}};
+    const Seen seen = ask(whole_);
+    EXPECT_EQ(seen.status, 503) << seen.body;
+    EXPECT_EQ(fleet_.reports.count({"a", fleet::Outcome::busy}), 1);
+    EXPECT_EQ(fleet_.reports.count({"b", fleet::Outcome::busy}), 1);
+}
+
+TEST_F(ExchangeTest, DoesNotGoOnFromTextAtAWorker) {
+    publish(fleet::State::ready, dialect::InstanceKind::vllm);
+    view_->update(fleet_.now);
+    fleet_.on_lost = [this](const std::string& id) {
+        publish(fleet::State::ready, dialect::InstanceKind::holdfast);
+        restart(id);
+    };
+    options_.timeouts.total = std::chrono::milliseconds(300);
+    a_.acts = b_.acts = {{.cut_after = 3}};
+    const Seen seen = ask(streamed_);
+    EXPECT_EQ(seen.resume, "same-model");
+    EXPECT_EQ(content(seen), "<0><1><2>");
+    EXPECT_NE(seen.body.find("\"error\""), std::string::npos) << seen.body;
+    EXPECT_EQ(seen.body.find("[DONE]"), std::string::npos);
 }
 
 TEST_F(ExchangeTest, RefusesAtOnceWhenTheJournalHasNoRoom) {

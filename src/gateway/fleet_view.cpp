@@ -21,6 +21,11 @@ bool might_serve(const fleet::Instance& instance, std::string_view model) {
     return instance.model.empty() || instance.model == model;
 }
 
+bool can_go_on_from_text(const fleet::Instance& instance, const chat::Request& request) {
+    return instance.kind != dialect::InstanceKind::holdfast &&
+           dialect::can_continue(instance.kind, request);
+}
+
 }  // namespace
 
 FleetView::FleetView(http::Loop& loop, const base::Clock& clock, base::Entropy& entropy,
@@ -76,6 +81,7 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
         known = true;
         if (instance.state != fleet::State::ready || suspected(instance)) continue;
         if (!need.fingerprint.empty() && instance.fingerprint != need.fingerprint) continue;
+        if (need.text != nullptr && !can_go_on_from_text(instance, *need.text)) continue;
         if (std::ranges::find(need.busy, instance.id) != need.busy.end()) {
             all_busy = true;
             continue;

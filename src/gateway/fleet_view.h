@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "chat/request.h"
 #include "fleet/fleet.h"
 #include "http/client.h"
 #include "http/task.h"
@@ -44,9 +45,10 @@ private:
 
 struct Need {
     std::string_view model;
-    std::string_view fingerprint;       // empty: any
-    std::string_view last;              // where the last attempt failed: better somewhere else
-    std::span<const std::string> busy;  // ids that refused this exchange for lack of room
+    std::string_view fingerprint;         // empty: any
+    const chat::Request* text = nullptr;  // goes on from text: external servers that can do that
+    std::string_view last;                // where the last attempt failed: better somewhere else
+    std::span<const std::string> busy;    // ids that refused this exchange for lack of room
 };
 
 class FleetView {

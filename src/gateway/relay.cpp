@@ -32,6 +32,12 @@ fleet::Outcome judge(const base::Error& error) {
     }
 }
 
+// A worker that ends work at our own deadline is not at fault.
+base::Error excused(base::Error error) {
+    if (error.tag == "deadline_exceeded") error.origin = base::Origin::self;
+    return error;
+}
+
 }  // namespace
 
 Relay::Relay(Lane& lane, const chat::Request& request, const dialect::Dialect& dialect,
@@ -57,7 +63,7 @@ http::Task<base::Result<>> Relay::run() {
     const base::Deadline patience =
         base::Deadline::after(lane_.clock, lane_.options.timeouts.place).sooner(deadline_);
     for (;;) {
-        const Need need{request_.model, fingerprint_, record_.last_instance, busy_};
+        const Need need = this->need();
         const base::Instant asked = lane_.clock.now();
         auto placed = lane_.fleet.place_now(need);
         if (!placed) {
@@ -78,7 +84,9 @@ http::Task<base::Result<>> Relay::run() {
         }
         if (responder_.client_gone() || end.error().error.code == base::Code::cancelled)
             co_return base::fail(base::Code::cancelled, "the client has gone");
-        if (end.error().error.origin != base::Origin::instance)
+        // Neither the client's own haste nor our own trouble is the instance's fault.
+        if (end.error().error.origin != base::Origin::instance ||
+            deadline_.passed(lane_.clock.now()))
             co_return std::unexpected(interrupted(end.error().error));
         lane_.fleet.report(seat, end.error().outcome);
         if (end.error().outcome == fleet::Outcome::busy) busy_.push_back(seat.instance().id);
@@ -86,6 +94,14 @@ http::Task<base::Result<>> Relay::run() {
                      seat.instance().id, end.error().error.what);
         if (auto go_on = co_await pace(end.error(), before); !go_on) co_return go_on;
     }
+}
+
+// A running answer goes on where its bits, or at least its text, can go on.
+Need Relay::need() const {
+    Need need{.model = request_.model, .last = record_.last_instance, .busy = busy_};
+    if (lane_.journal.count(entry_) > 0) need.fingerprint = fingerprint_;
+    if (external_events_ > 0) need.text = &request_;
+    return need;
 }
 
 // Decides whether another attempt is made, and waits until the retry budget allows it.
@@ -120,6 +136,7 @@ http::Task<Relay::AttemptEnd> Relay::attempt(const Placed& placed) {
     ++record_.attempts;
     lane_.journal.set_attempt(entry_, record_.attempts);
     external_before_ = external_events_;
+    external_ = placed.instance().kind != dialect::InstanceKind::holdfast;
     http::Abort abort;
     const FleetView::Watch watch(lane_.fleet, placed, abort);
     auto upstream = co_await call(placed, abort);
@@ -142,20 +159,19 @@ http::Task<std::expected<std::unique_ptr<http::Exchange>, Relay::Loss>> Relay::c
     if (!sent) {
         base::Error error = std::move(sent).error();
         if (abort.triggered()) error = lost("the instance was found dead or hung");
-        if (error.code == base::Code::deadline && !deadline_.passed(lane_.clock.now()))
-            error = lost("the instance did not answer in time");
         const fleet::Outcome outcome = judge(error);
+        if (error.code == base::Code::deadline) error = lost("the instance did not answer in time");
         co_return std::unexpected(Loss{std::move(error), outcome});
     }
     std::unique_ptr<http::Exchange> upstream = *std::move(sent);
     if (upstream->status() == 200) {
-        if (fingerprint_.empty() && placed.instance().kind == dialect::InstanceKind::holdfast)
+        if (!anything_delivered())
             fingerprint_ = upstream->headers().find("x-holdfast-fingerprint").value_or("");
         co_return upstream;
     }
     auto body = co_await upstream->read_all(deadlines.response_head);
-    base::Error error =
-        body ? dialect::read_upstream_error(upstream->status(), *body) : std::move(body).error();
+    base::Error error = body ? excused(dialect::read_upstream_error(upstream->status(), *body))
+                             : std::move(body).error();
     const fleet::Outcome outcome =
         judge(error) == fleet::Outcome::lost ? fleet::Outcome::sick : judge(error);
     co_return std::unexpected(Loss{std::move(error), outcome});
@@ -166,24 +182,26 @@ http::Task<Relay::AttemptEnd> Relay::read_events(http::Exchange& upstream,
                                                  const http::Abort& abort) {
     http::SseParser events;
     dialect::UpstreamReader reader(kind, choices_.front().delivered);
-    for (bool done = false; !done;) {
-        const base::Deadline gap =
-            base::Deadline::after(lane_.clock, lane_.options.timeouts.token_gap).sooner(deadline_);
-        auto piece = co_await upstream.read_some(gap);
+    const Timeouts& timeouts = lane_.options.timeouts;
+    // Comments keep a connection alive; only events keep a deadline away.
+    base::Deadline silence = base::Deadline::after(lane_.clock, timeouts.first_token);
+    for (bool heard = false, done = false; !done;) {
+        auto piece = co_await upstream.read_some(silence.sooner(deadline_));
         if (!piece) {
             base::Error error = std::move(piece).error();
             if (abort.triggered()) error = lost("the instance was found dead or hung");
-            if (error.code == base::Code::deadline && !deadline_.passed(lane_.clock.now()))
-                co_return std::unexpected(
-                    Loss{lost("the instance fell silent"), fleet::Outcome::sick});
-            const fleet::Outcome outcome = judge(error);
+            // Without a first token it may just have too much to do; one that stops is sick.
+            const bool slow = error.code == base::Code::deadline && !heard;
+            const fleet::Outcome outcome = slow ? fleet::Outcome::busy : judge(error);
+            if (error.code == base::Code::deadline) error = lost("the instance fell silent");
             co_return std::unexpected(Loss{std::move(error), outcome});
         }
         if (piece->empty()) {  // external servers may end without [DONE]
-            if (fingerprint_.empty() && all_finished()) co_return AttemptEnd{};
+            if (external_ && all_finished()) co_return AttemptEnd{};
             co_return std::unexpected(Loss{lost("the answer ended early"), fleet::Outcome::lost});
         }
         events.feed(*piece);
+        bool said = false;
         for (;;) {
             auto event = events.next();
             if (!event)
@@ -192,11 +210,14 @@ http::Task<Relay::AttemptEnd> Relay::read_events(http::Exchange& upstream,
             auto taken = take((*event)->data, reader);
             if (!taken) co_return std::unexpected(std::move(taken).error());
             done = done || *taken;
+            said = heard = true;
         }
         // The last events leave together with the end.
         if (done || !request_.stream) continue;
         if (auto written = co_await flush(); !written)
             co_return std::unexpected(Loss{std::move(written).error()});
+        // Counted from here: a client that is slow to read is not the instance's silence.
+        if (said) silence = base::Deadline::after(lane_.clock, timeouts.token_gap);
     }
     co_return AttemptEnd{};
 }
@@ -208,7 +229,7 @@ std::expected<bool, Relay::Loss> Relay::take(std::string_view data,
         const fleet::Outcome outcome = read.error().origin == base::Origin::instance
                                            ? fleet::Outcome::sick
                                            : fleet::Outcome::ok;
-        return std::unexpected(Loss{std::move(read).error(), outcome});
+        return std::unexpected(Loss{excused(std::move(read).error()), outcome});
     }
     choices_.front().delivered.server_splits |= reader.server_splits();
     if (read->event)
@@ -229,7 +250,7 @@ base::Result<> Relay::deliver(chat::Event& event) {
         event.ids.clear();
     }
     HF_TRY(lane_.journal.append(entry_, event.choice, event.ids));
-    if (fingerprint_.empty()) {
+    if (external_) {
         choice.delivered.reasoning += event.reasoning;
         choice.delivered.content += event.content;
         if (!event.reasoning.empty() || !event.content.empty()) ++external_events_;
@@ -315,7 +336,8 @@ http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) con
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline_.left(lane_.clock.now()));
     upstream.headers.add("x-holdfast-deadline-ms", fmt::format("{}", left.count()));
-    if (!fingerprint_.empty()) upstream.headers.add("x-holdfast-fingerprint", fingerprint_);
+    if (lane_.journal.count(entry_) > 0)
+        upstream.headers.add("x-holdfast-fingerprint", fingerprint_);
     return upstream;
 }
 
@@ -377,7 +399,7 @@ bool Relay::anything_delivered() const {
 // The deadline's own error wins over whatever the deadline interrupted.
 base::Error Relay::interrupted(const base::Error& cause) const {
     if (cause.origin == base::Origin::client || cause.code == base::Code::cancelled) return cause;
-    if (deadline_.passed(lane_.clock.now()) && anything_delivered())
+    if (deadline_.passed(lane_.clock.now()) && record_.attempts > 0)
         return {base::Code::deadline,
                 "The answer was not complete before the request's deadline.",
                 base::Origin::self,

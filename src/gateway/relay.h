@@ -56,6 +56,7 @@ private:
         bool finished = false;
     };
 
+    Need need() const;
     http::Task<AttemptEnd> attempt(const Placed& placed);
     http::Task<std::expected<std::unique_ptr<http::Exchange>, Loss>> call(const Placed& placed,
                                                                           http::Abort& abort);
@@ -92,6 +93,7 @@ private:
     std::vector<Choice> choices_;
     std::vector<std::string> busy_;
     std::string fingerprint_;            // of the first attempt: what a resume must match
+    bool external_ = false;              // the running attempt is at an external server
     std::uint32_t external_events_ = 0;  // delivered by external servers: about one token each
     std::uint32_t external_before_ = 0;  // of these, by attempts before the running one
     std::uint32_t fruitless_ = 0;        // attempts in a row that delivered nothing

@@ -9,7 +9,7 @@
 #include "admin/status.h"
 #include "dialect/dialect.h"
 #include "gateway/exchange.h"
-#include "gateway/request_id.h"
+#include "http/request_rules.h"
 
 namespace holdfast::gateway {
 
@@ -120,7 +120,7 @@ http::Task<void> route(Lane& lane, Front& front, http::Request request,
         response = error_response(wrong_method("GET"));
         response->headers.add("Allow", "GET, HEAD");
     }
-    response->headers.add("x-request-id", request_id(request.headers, lane.entropy));
+    response->headers.add("x-request-id", http::request_id(request.headers, lane.entropy));
     (void)co_await responder.send(*std::move(response));
 }
 
