@@ -1,7 +1,6 @@
 # Every outside library, found once. Rooms link these names.
 find_package(Threads REQUIRED)
 find_package(Boost 1.81 REQUIRED)
-find_package(OpenSSL 3 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(yaml-cpp REQUIRED)
@@ -12,7 +11,6 @@ find_package(benchmark REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
-pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 
 add_library(asio INTERFACE)
 target_link_libraries(asio INTERFACE Boost::headers Threads::Threads)

@@ -56,6 +56,7 @@ int run_gateway(const config::Settings& settings, const Shell& shell) {
     log_options.role = "gateway";
     log_options.fd = shell.streams.error;
     const telemetry::Log log(log_options);
+    options->add_metrics = [&log](telemetry::Registry& registry) { log.add_metrics(registry); };
     const auto ended = gateway::run(*std::move(options));
     return ended ? 0 : complain(shell, ended.error().what);
 }

@@ -46,6 +46,7 @@ int work(const config::Settings& settings, const Shell& shell) {
     log_options.role = "worker";
     log_options.fd = shell.streams.error;
     const telemetry::Log log(log_options);
+    options.add_metrics = [&log](telemetry::Registry& registry) { log.add_metrics(registry); };
     const auto served = worker::run(std::move(options));
     return served ? 0 : complain(shell, served.error().what);
 }

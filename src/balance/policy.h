@@ -20,8 +20,6 @@ struct Seat {
 
 // What a policy may know of the request.
 struct Ask {
-    std::uint64_t prefix_hash = 0;
-    std::uint64_t client_hash = 0;
     std::uint64_t random = 0;
 };
 

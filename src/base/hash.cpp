@@ -1,11 +1,6 @@
 #include "base/hash.h"
 
-#include <openssl/sha.h>
 #include <xxhash.h>
-
-#include <fmt/format.h>
-
-#include <array>
 
 #include "base/assert.h"
 
@@ -24,14 +19,6 @@ Hash128 hash128(std::span<const std::byte> data, Hash128 parent) {
 
 std::uint64_t hash64(std::string_view text, std::uint64_t seed) {
     return XXH3_64bits_withSeed(text.data(), text.size(), seed);
-}
-
-std::string sha256_hex(std::string_view data) {
-    std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-    SHA256(reinterpret_cast<const unsigned char*>(data.data()), data.size(), digest.data());
-    std::string text;
-    for (const unsigned char byte : digest) text += fmt::format("{:02x}", byte);
-    return text;
 }
 
 }  // namespace holdfast::base

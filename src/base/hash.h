@@ -15,9 +15,6 @@ struct Hash128 {
 Hash128 hash128(std::span<const std::byte> data, Hash128 parent = {});
 std::uint64_t hash64(std::string_view text, std::uint64_t seed = 0);
 
-// SHA-256 as lower-case hexadecimal text.
-std::string sha256_hex(std::string_view data);
-
 }  // namespace holdfast::base
 
 template <>

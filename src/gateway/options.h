@@ -2,12 +2,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "fleet/fleet.h"
 #include "gateway/retry_budget.h"
 #include "http/server.h"
+#include "telemetry/metrics.h"
 
 namespace holdfast::gateway {
 
@@ -34,6 +36,8 @@ struct Options {
     http::ServerLimits http;
     std::vector<fleet::Target> targets;
     fleet::HealthOptions health;
+    std::function<void(telemetry::Registry&)>
+        add_metrics;  // of what lives outside, such as the log
 };
 
 }  // namespace holdfast::gateway

@@ -92,6 +92,7 @@ base::Result<> run(Options options) {
     telemetry::Registry registry;
     telemetry::add_process_metrics(registry);
     telemetry::add_build_info(registry, HOLDFAST_VERSION, "gateway");
+    if (options.add_metrics) options.add_metrics(registry);
     base::Notifier notifier = base::Notifier::from_environment();
     auto inherited = base::inherited_listener();
     base::UniqueFd listener;

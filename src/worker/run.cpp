@@ -61,6 +61,7 @@ public:
           signals_(std::in_place, loop_->get_executor(), SIGTERM, SIGINT) {
         telemetry::add_process_metrics(registry_);
         telemetry::add_build_info(registry_, options_.version, "worker");
+        if (options_.add_metrics) options_.add_metrics(registry_);
     }
 
     // What holds streams and timers goes before the engine and after the threads that post to it.

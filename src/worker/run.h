@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/error.h"
 #include "engine/engine.h"
 #include "http/server.h"
+#include "telemetry/metrics.h"
 
 namespace holdfast::worker {
 
@@ -18,12 +20,14 @@ struct Options {
     std::uint32_t threads = 1;           // of the model
     std::uint32_t kv_tokens = 32'768;    // capacity of the KV cache
     std::uint32_t batch_tokens_max = 512;
-    std::string isa;  // empty: the best that this machine has
+    std::string isa;               // empty: the best that this machine has
     double tokens_per_second = 0;  // most events a second in one stream; 0: as fast as it goes
     engine::Options engine;
     http::ServerLimits http;
     std::chrono::milliseconds drain_ms_max{300'000};  // running answers get that long to end
     std::string version;
+    std::function<void(telemetry::Registry&)>
+        add_metrics;  // of what lives outside, such as the log
 };
 
 // Serves until SIGTERM or SIGINT has drained it; a second signal ends the process at once with
