@@ -186,8 +186,11 @@ def measure(proxy: Process, load: Load, seconds: int, script: pathlib.Path) -> d
         capture_output=True, text=True, timeout=seconds + 60, check=True)
     cpu = proxy.cpu_seconds() - before
     result = json.loads(run.stdout.strip().splitlines()[-1])
-    if result["errors"] or not result["requests"]:
+    if result["errors"]:
         raise SystemExit(f"bench: {proxy.name} failed under {load.name}:\n{run.stdout}")
+    if not result["requests"]:
+        raise SystemExit(f"bench: no whole answer of {load.name} came through {proxy.name} in {seconds} s: "
+                         "the machine is too busy to measure; more --seconds may help")
     units = result["requests"] * load.units_per_answer
     return {
         "per_second": units / (result["microseconds"] / 1e6),
@@ -296,6 +299,8 @@ def main():
     if table:
         for name, value in about.items():
             print(f"{name}: {value}")
+        if about["load_average"] > about["cpus"] / 4:
+            print("The machine is busy with other work: trust the ratios, and the CPU columns most.")
         print(row(["per second (medians)", "conns", "direct", "nginx", "holdfast", "ratio", "nginx CPU",
                    "holdf. CPU", "ratio"]), flush=True)
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder, contextlib.ExitStack() as stack:
