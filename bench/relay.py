@@ -296,6 +296,8 @@ def main():
     chosen = [load for load in loads([int(c) for c in options.connections.split(",")]) if load.name in wanted]
     about, results = machine(), []
     table = options.output == "table"
+    # Ended from outside, the servers of the run still have to be stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: stopped"))
     if table:
         for name, value in about.items():
             print(f"{name}: {value}")
