@@ -252,6 +252,17 @@ TEST(Encoders, WriteAnswersAsTheGoldenFileSays) {
     if (update_golden()) write_golden("answers.txt", cases);
 }
 
+TEST(JsonWriter, EscapesAByteAloneAsInTheMiddleOfAnything) {
+    for (int byte = 0; byte < 0x80; ++byte) {
+        const std::string one(1, static_cast<char>(byte));
+        const std::string alone = escaped(one);
+        EXPECT_EQ(alone == one, byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7F);
+        for (std::size_t at = 0; at < 20; ++at)
+            EXPECT_EQ(escaped(std::string(at, '!') + one + std::string(19 - at, '~')),
+                      std::string(at, '!') + alone + std::string(19 - at, '~'));
+    }
+}
+
 TEST(Errors, HaveTheStatusTypeAndCodeThatClientsExpect) {
     using base::Code;
     const auto status = [](Code code, std::string tag) {
