@@ -28,7 +28,7 @@ check:
 
 bench:
 	@scripts/setup build test bench
-	@scripts/bench
+	@scripts/bench $(ARGS)
 
 kill-test:
 	@scripts/setup build test
