@@ -2,7 +2,7 @@
 .PHONY: serve build test check bench kill-test fuzz clean help
 
 help:
-	@echo "make serve      set up, build, and run gateway, two instances and console on 127.0.0.1:8080"
+	@echo "make serve      set up, build, and run a gateway with two instances on 127.0.0.1:8080"
 	@echo "make build      set up and build; leaves build/holdfast"
 	@echo "make test       set up, build, and run all tests"
 	@echo "make check      formatting, static analysis, arrows between rooms, coroutine rule"
