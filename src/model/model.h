@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "backend/cpu/kernels.h"
 #include "base/error.h"
 #include "chat/request.h"
+#include "tensor/data_type.h"
 
 namespace holdfast::model {
 
@@ -57,11 +60,17 @@ struct LoadOptions {
     std::uint32_t threads = 1;
     std::uint32_t kv_tokens = 32'768;  // capacity of the KV cache, rounded up to blocks
     std::uint32_t batch_tokens_max = 512;
-    std::string isa;  // "", "scalar", "avx2", "avx512": empty picks the best
+    std::string isa;  // "", "scalar", "avx2", "avx512", "vnni": empty picks the best
+    // What linear layers and the embedding are converted to while loading; none: as in the file.
+    std::optional<tensor::DataType> weights;
+    cpu::KvType kv_type = cpu::KvType::f32;
+    // Use bf16 dot products where weights are bf16: faster, with a fingerprint of its own. Refused
+    // where the processor has none.
+    bool native_numerics = false;
     std::function<void(double share)> on_progress;  // 0..1, from the loading thread
 };
 
-// Loads a Hugging Face folder. Errors name file, field and reason.
-base::Result<std::unique_ptr<Model>> load(const std::string& folder, const LoadOptions& options);
+// Loads a Hugging Face folder or a GGUF file. Errors name file, field and reason.
+base::Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOptions& options);
 
 }  // namespace holdfast::model

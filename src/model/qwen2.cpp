@@ -178,7 +178,7 @@ void Qwen2::embed() {
             weights_.head.copy_output(row.token, hidden_.row(i));
         } else {
             const std::size_t bytes =
-                std::size_t{shape_.hidden} * tensor::size_bytes(weights_.embedding_type);
+                std::size_t{shape_.hidden} * tensor::bytes_of(weights_.embedding_type, 1);
             cpu::widen(weights_.embedding_type, weights_.embedding.data() + row.token * bytes,
                        shape_.hidden, hidden_.row(i));
         }

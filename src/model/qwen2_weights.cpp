@@ -19,7 +19,7 @@ constexpr std::uint32_t half_panel = cpu::panel_outputs / 2;
 
 // Bytes of one row of a [rows][inputs] tensor.
 std::size_t row_bytes(const Tensor& tensor) {
-    return tensor.shape[1] * tensor::size_bytes(tensor.type);
+    return tensor.shape[1] * tensor::bytes_of(tensor.type, 1);
 }
 
 class Loader {
@@ -62,7 +62,7 @@ private:
     base::Result<const Tensor*> get(const std::string& name,
                                     std::initializer_list<std::uint64_t> shape) {
         HF_TRY_ASSIGN(const Tensor* const found, checkpoint_.get(name, shape));
-        const std::size_t count = found->bytes.size() / tensor::size_bytes(found->type);
+        const std::size_t count = found->bytes.size() / tensor::bytes_of(found->type, 1);
         const std::size_t bad = cpu::find_not_finite(found->type, found->bytes.data(), count);
         if (bad != count)
             return base::fail(Code::corrupt, "{}: tensor \"{}\": element {} is not a finite number",
@@ -195,7 +195,7 @@ std::size_t weight_bytes(const Config& config, DataType type) {
         packed(config.hidden, attended) + packed(2 * config.ffn, config.hidden) +
         packed(config.hidden, config.ffn);
     const std::size_t embedding =
-        std::size_t{config.vocab} * config.hidden * tensor::size_bytes(type);
+        std::size_t{config.vocab} * config.hidden * tensor::bytes_of(type, 1);
     return config.layers * layer + packed(config.vocab, config.hidden) +
            (config.tied_head ? 0 : embedding);
 }

@@ -11,13 +11,20 @@
 
 namespace holdfast::tensor {
 
-// The weights of a Hugging Face folder: model.safetensors, or the shards that
-// model.safetensors.index.json names. Owns the mapped files; tensors point into them.
+// The weights of a Hugging Face folder (model.safetensors, or the shards that
+// model.safetensors.index.json names) or of a GGUF file (all parts of a split one), under the names
+// of transformers' Qwen2ForCausalLM and LlamaForCausalLM, such as
+// "model.layers.0.self_attn.q_proj.weight". Owns the mapped files; tensors point into them.
 // Immutable after open, any thread.
 class Checkpoint {
 public:
     // Errors name the file and the reason. Shards are plain file names inside the folder.
-    [[nodiscard]] static base::Result<Checkpoint> open(const std::string& folder);
+    [[nodiscard]] static base::Result<Checkpoint> open(const std::string& path);
+
+    // GGUF files of the Llama architecture keep the rows of each query and key head in another
+    // order, for rotating neighbours: row 2 i is transformers' row i, row 2 i + 1 is its row
+    // i + head_dim / 2.
+    bool has_interleaved_heads() const { return interleaved_heads_; }
 
     // The tensor with this name and shape and a type that can be computed with. Errors name the
     // tensor, and both shapes when they differ.
@@ -31,6 +38,7 @@ private:
     base::Result<> sort_and_refuse_twins();
 
     std::string folder_;
+    bool interleaved_heads_ = false;
     std::vector<FileMap> files_;
     std::vector<Tensor> tensors_;  // by name
 };

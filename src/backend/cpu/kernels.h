@@ -53,6 +53,19 @@ struct LinearJob {
     Epilogue epilogue = Epilogue::store;
 };
 
+// How keys and values are kept: float32; bf16, rounded to nearest even; or signed 8-bit numbers
+// with one float32 scale for each token and key head (largest magnitude / 127). What a token's key
+// and value become depends on them alone, so that the numerics contract holds for each type.
+enum class KvType : std::uint8_t { f32, bf16, q8 };
+
+// The blocks of one layer, from block 0 on.
+struct KvLayer {
+    KvType type = KvType::f32;
+    const std::byte* keys = nullptr;
+    const std::byte* values = nullptr;
+    std::size_t block_stride = 0;  // bytes from one block to the next, in keys and in values
+};
+
 // Causal attention of the consecutive positions of one sequence over everything before them.
 // Within a block, keys are [kv_head][head_dim][16 tokens], values [kv_head][16 tokens][head_dim].
 struct AttentionJob {

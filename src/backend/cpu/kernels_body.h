@@ -241,7 +241,7 @@ void linear(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_e
             case tensor::DataType::f32:
                 linear_with<F32Panel>(job, tile, end, panel_begin, panel_end);
                 break;
-            case tensor::DataType::other:
+            default:
                 __builtin_trap();
         }
     }

@@ -64,7 +64,7 @@ struct Weights {
 
     Weights(DataType type, std::uint32_t outputs, std::uint32_t inputs)
         : type(type), outputs(outputs), inputs(inputs), values(std::size_t{outputs} * inputs) {
-        const std::size_t size = tensor::size_bytes(type);
+        const std::size_t size = tensor::bytes_of(type, 1);
         bytes.resize(values.size() * size);
         const Values random = noise(values.size(), 1);
         for (std::size_t i = 0; i < values.size(); ++i) {
@@ -84,7 +84,7 @@ struct Weights {
     PackedMatrix packed(Pool& pool) const {
         auto matrix = PackedMatrix::reserve(type, outputs, inputs);
         EXPECT_TRUE(matrix);
-        const std::size_t row_bytes = inputs * tensor::size_bytes(type);
+        const std::size_t row_bytes = inputs * tensor::bytes_of(type, 1);
         matrix->fill(pool, [&](std::uint32_t output) { return bytes.data() + output * row_bytes; });
         return std::move(matrix).value();
     }

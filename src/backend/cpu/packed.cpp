@@ -57,7 +57,7 @@ std::size_t find_exponent(const std::byte* from, std::size_t count) {
 
 std::size_t PackedMatrix::needed_bytes(DataType type, std::uint32_t outputs, std::uint32_t inputs) {
     const std::size_t panels = (std::size_t{outputs} + panel_outputs - 1) / panel_outputs;
-    return panels * panel_outputs * inputs * tensor::size_bytes(type);
+    return panels * panel_outputs * inputs * tensor::bytes_of(type, 1);
 }
 
 base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t outputs,
@@ -89,7 +89,7 @@ void PackedMatrix::fill(Pool& pool,
 std::size_t PackedMatrix::offset_bytes(std::uint32_t output, std::uint32_t input) const {
     const std::size_t in_panel =
         std::size_t{input} * panel_outputs + lane_index(type_, output % panel_outputs);
-    return output / panel_outputs * panel_bytes() + in_panel * tensor::size_bytes(type_);
+    return output / panel_outputs * panel_bytes() + in_panel * tensor::bytes_of(type_, 1);
 }
 
 void PackedMatrix::copy_output(std::uint32_t output, float* weights) const {
@@ -109,7 +109,7 @@ void widen(DataType type, const std::byte* from, std::size_t count, float* to) {
         case DataType::f32:
             std::memcpy(to, from, count * sizeof(float));
             return;
-        case DataType::other:
+        default:
             break;
     }
     HF_ASSERT(false);
@@ -123,7 +123,7 @@ std::size_t find_not_finite(DataType type, const std::byte* from, std::size_t co
             return find_exponent<std::uint16_t, 0x7c00>(from, count);
         case DataType::f32:
             return find_exponent<std::uint32_t, 0x7f80'0000>(from, count);
-        case DataType::other:
+        default:
             break;
     }
     HF_ASSERT(false);

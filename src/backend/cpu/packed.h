@@ -29,7 +29,7 @@ public:
     std::uint32_t inputs() const { return inputs_; }
     std::uint32_t panels() const { return (outputs_ + panel_outputs - 1) / panel_outputs; }
     std::size_t panel_bytes() const {
-        return std::size_t{panel_outputs} * inputs_ * tensor::size_bytes(type_);
+        return std::size_t{panel_outputs} * inputs_ * tensor::bytes_of(type_, 1);
     }
     std::byte* data() const { return memory_.data(); }
 
