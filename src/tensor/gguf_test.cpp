@@ -318,6 +318,7 @@ TEST(Gguf, ReadsPublishedVocabularies) {
     const auto llama = Gguf::open(folder + "/vocab-llama-bpe.gguf");
     ASSERT_TRUE(llama) << llama.error().what;
     EXPECT_EQ(llama->integer("tokenizer.ggml.bos_token_id").value(), 128'000U);
+    EXPECT_EQ(llama->texts("tokenizer.ggml.merges").value()->size(), 280'147U);
 }
 
 }  // namespace
