@@ -83,7 +83,7 @@ private:
         HF_TRY_ASSIGN(const Tensor* const found, get(name, {outputs, inputs}));
         HF_TRY_ASSIGN(auto packed, cpu::PackedMatrix::reserve(found->type, outputs, inputs));
         packed.fill(pool_, [&](std::uint32_t output) {
-            return found->bytes.data() + output * row_bytes(*found);
+            return cpu::SourceRow{found->type, found->bytes.data() + output * row_bytes(*found)};
         });
         return packed;
     }
@@ -147,7 +147,9 @@ private:
         HF_TRY_ASSIGN(layer.qkv,
                       cpu::PackedMatrix::reserve(
                           first->type, static_cast<std::uint32_t>(rows.size()), config.hidden));
-        layer.qkv.fill(pool_, [&](std::uint32_t output) { return rows[output]; });
+        layer.qkv.fill(pool_, [&](std::uint32_t output) {
+            return cpu::SourceRow{first->type, rows[output]};
+        });
         return {};
     }
 
@@ -165,7 +167,7 @@ private:
             const Tensor& part = in_panel < half_panel ? *gate : *up;
             const std::uint32_t row =
                 output / cpu::panel_outputs * half_panel + in_panel % half_panel;
-            return part.bytes.data() + row * row_bytes(part);
+            return cpu::SourceRow{part.type, part.bytes.data() + row * row_bytes(part)};
         });
         return {};
     }
