@@ -74,9 +74,9 @@ tensor::Config r1_distill_qwen_1_5b() {
             .eos = {151'643}};
 }
 
-base::Result<Qwen2Weights> random_weights(const tensor::Config& config, cpu::Pool& pool) {
+base::Result<Weights> random_weights(const tensor::Config& config, cpu::Pool& pool) {
     Filler filler(pool, 1);
-    Qwen2Weights weights;
+    Weights weights;
     weights.config = config;
     if (!config.tied_head) {
         const std::size_t bytes = std::size_t{config.vocab} * config.hidden * 2;
@@ -87,7 +87,7 @@ base::Result<Qwen2Weights> random_weights(const tensor::Config& config, cpu::Poo
     const std::uint32_t attended = config.heads * config.head_dim;
     const std::uint32_t qkv = attended + 2 * config.kv_heads * config.head_dim;
     for (std::uint32_t i = 0; i < config.layers; ++i) {
-        Qwen2Layer layer;
+        Layer layer;
         layer.attention_norm.assign(config.hidden, 1.0F);
         layer.ffn_norm.assign(config.hidden, 1.0F);
         layer.qkv_bias.assign(qkv, 0.125F);

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "model/model.h"
-#include "model/qwen2_weights.h"
+#include "model/weights.h"
 #include "tensor/config.h"
 
 namespace holdfast::model {
@@ -13,8 +13,7 @@ namespace holdfast::model {
 tensor::Config r1_distill_qwen_1_5b();
 
 // bf16 weights that are a hash of their place, scaled so that activations stay near 1.
-[[nodiscard]] base::Result<Qwen2Weights> random_weights(const tensor::Config& config,
-                                                        cpu::Pool& pool);
+[[nodiscard]] base::Result<Weights> random_weights(const tensor::Config& config, cpu::Pool& pool);
 
 // A model of such weights; the same on every machine. Errors as load().
 [[nodiscard]] base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,

@@ -1,4 +1,4 @@
-#include "model/qwen2.h"
+#include "model/decoder.h"
 
 #include <algorithm>
 #include <array>
@@ -58,19 +58,19 @@ void keep_value(const float* value, std::uint32_t kv_heads, std::uint32_t head_d
 
 }  // namespace
 
-base::Result<std::unique_ptr<cpu::Ops>> Qwen2::make_ops(const tensor::Config& config,
-                                                        const LoadOptions& options) {
+base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& config,
+                                                          const LoadOptions& options) {
     HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(options.isa));
     return cpu::Ops::make(isa, options.threads, options.batch_tokens_max, widest_input(config));
 }
 
-std::size_t Qwen2::working_bytes(const tensor::Config& config, const LoadOptions& options) {
+std::size_t Decoder::working_bytes(const tensor::Config& config, const LoadOptions& options) {
     const std::size_t rows = options.batch_tokens_max;
     return sizeof(float) * (kept_floats(config, options) + activation_floats(config, options) +
                             rows * config.vocab + rows * widest_input(config));
 }
 
-Qwen2::Qwen2(Qwen2Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options)
+Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options)
     : weights_(std::move(weights)),
       ops_(std::move(ops)),
       shape_(shape_of(weights_.config)),
@@ -78,10 +78,9 @@ Qwen2::Qwen2(Qwen2Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOpti
       blocks_(needed_blocks(options)),
       batch_tokens_max_(options.batch_tokens_max) {}
 
-base::Result<std::unique_ptr<Model>> Qwen2::make(Qwen2Weights weights,
-                                                 std::unique_ptr<cpu::Ops> ops,
-                                                 const LoadOptions& options) {
-    std::unique_ptr<Qwen2> model(new Qwen2(std::move(weights), std::move(ops), options));
+base::Result<std::unique_ptr<Model>> Decoder::make(Weights weights, std::unique_ptr<cpu::Ops> ops,
+                                                   const LoadOptions& options) {
+    std::unique_ptr<Decoder> model(new Decoder(std::move(weights), std::move(ops), options));
     HF_TRY_ASSIGN(model->kept_, cpu::Floats::reserve(kept_floats(model->weights_.config, options),
                                                      "keys and values"));
     HF_TRY_ASSIGN(
@@ -94,7 +93,7 @@ base::Result<std::unique_ptr<Model>> Qwen2::make(Qwen2Weights weights,
     return model;
 }
 
-void Qwen2::place_scratch() {
+void Decoder::place_scratch() {
     float* at = activations_.data();
     const auto columns = activation_columns(weights_.config);
     cpu::Rows* const places[] = {&hidden_, &normed_, &qkv_, &attended_, &gated_, &angles_};
@@ -107,21 +106,21 @@ void Qwen2::place_scratch() {
     tasks_.resize(std::size_t{batch_tokens_max_} * shape_.heads);
 }
 
-float* Qwen2::layer_keys(std::size_t layer) const {
+float* Decoder::layer_keys(std::size_t layer) const {
     return kept_.data() + 2 * layer * blocks_ * block_stride();
 }
 
-float* Qwen2::layer_values(std::size_t layer) const {
+float* Decoder::layer_values(std::size_t layer) const {
     return layer_keys(layer) + blocks_ * block_stride();
 }
 
-std::span<const float> Qwen2::forward(std::span<const Slice> slices) {
+std::span<const float> Decoder::forward(std::span<const Slice> slices) {
     list_rows(slices);
     embed();
     const auto rows = static_cast<std::uint32_t>(rows_.size());
     const float epsilon = weights_.config.rms_norm_epsilon;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-        const Qwen2Layer& layer = weights_.layers[i];
+        const Layer& layer = weights_.layers[i];
         ops_->rms_norm(hidden_, rows, layer.attention_norm, epsilon, normed_);
         ops_->linear(layer.qkv, normed_, rows, {.y = qkv_, .bias = layer.qkv_bias.data()});
         rotate_and_keep(i);
@@ -139,7 +138,7 @@ std::span<const float> Qwen2::forward(std::span<const Slice> slices) {
     return {logits_.data(), std::size_t{wanted} * shape_.vocab};
 }
 
-void Qwen2::list_rows(std::span<const Slice> slices) {
+void Decoder::list_rows(std::span<const Slice> slices) {
     rows_.clear();
     parts_.clear();
     for (const Slice& slice : slices) {
@@ -170,7 +169,7 @@ void Qwen2::list_rows(std::span<const Slice> slices) {
     }
 }
 
-void Qwen2::embed() {
+void Decoder::embed() {
     const std::uint64_t operations = std::uint64_t{rows_.size()} * shape_.hidden * 4;
     ops_->pool().run(static_cast<std::uint32_t>(rows_.size()), operations, [&](std::uint32_t i) {
         const Row& row = rows_[i];
@@ -187,7 +186,7 @@ void Qwen2::embed() {
     });
 }
 
-void Qwen2::rotate_and_keep(std::size_t layer) {
+void Decoder::rotate_and_keep(std::size_t layer) {
     const std::uint64_t operations = std::uint64_t{rows_.size()} * query_columns() * 4;
     ops_->pool().run(static_cast<std::uint32_t>(rows_.size()), operations, [&](std::uint32_t i) {
         const Row& row = rows_[i];
@@ -204,7 +203,7 @@ void Qwen2::rotate_and_keep(std::size_t layer) {
     });
 }
 
-void Qwen2::attend(std::size_t layer) {
+void Decoder::attend(std::size_t layer) {
     for (cpu::Ops::AttentionPart& part : parts_) {
         part.job.keys = layer_keys(layer);
         part.job.values = layer_values(layer);
@@ -214,7 +213,7 @@ void Qwen2::attend(std::size_t layer) {
 
 // Moves the hidden rows that want logits to the front; returns how many they are. A row only ever
 // moves forward, so none is overwritten before it has moved.
-std::uint32_t Qwen2::gather_logit_rows(std::span<const Slice> slices) {
+std::uint32_t Decoder::gather_logit_rows(std::span<const Slice> slices) {
     std::uint32_t wanted = 0;
     std::size_t end = 0;
     for (const Slice& slice : slices) {
