@@ -55,11 +55,12 @@ base::Result<std::unique_ptr<Model>> load(const std::string& folder, const LoadO
 }
 
 base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
+                                                  tensor::DataType weights_type,
                                                   const LoadOptions& options) {
     HF_TRY(check(options));
-    HF_TRY(check_memory(config, tensor::DataType::bf16, options));
+    HF_TRY(check_memory(config, weights_type, options));
     HF_TRY_ASSIGN(auto ops, Decoder::make_ops(config, options));
-    HF_TRY_ASSIGN(Weights weights, random_weights(config, ops->pool()));
+    HF_TRY_ASSIGN(Weights weights, random_weights(config, weights_type, ops->pool()));
     return Decoder::make(std::move(weights), std::move(ops), options);
 }
 
