@@ -19,9 +19,9 @@ std::uint32_t widest_input(const tensor::Config& config) {
     return std::max({config.hidden, config.ffn, config.heads * config.head_dim});
 }
 
-std::size_t kept_floats(const tensor::Config& config, const LoadOptions& options) {
-    return std::size_t{2} * config.layers * needed_blocks(options) * block_tokens *
-           config.kv_heads * config.head_dim;
+cpu::KvShape kept_shape(const tensor::Config& config, const LoadOptions& options) {
+    return {options.kv_type, config.layers, needed_blocks(options), config.kv_heads,
+            config.head_dim};
 }
 
 // Columns of hidden, normed, qkv, attended, gated and angles.
@@ -43,19 +43,6 @@ Shape shape_of(const tensor::Config& config) {
             config.head_dim,     config.ffn,    config.vocab,  config.context, config.eos};
 }
 
-// Puts one token's key into its block: [kv_head][head_dim][16 tokens].
-void keep_key(const float* key, std::uint32_t columns, std::uint32_t slot, float* block) {
-    for (std::size_t i = 0; i < columns; ++i) block[i * block_tokens + slot] = key[i];
-}
-
-// And its value: [kv_head][16 tokens][head_dim].
-void keep_value(const float* value, std::uint32_t kv_heads, std::uint32_t head_dim,
-                std::uint32_t slot, float* block) {
-    for (std::size_t head = 0; head < kv_heads; ++head)
-        std::memcpy(block + (head * block_tokens + slot) * head_dim, value + head * head_dim,
-                    head_dim * sizeof(float));
-}
-
 }  // namespace
 
 base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& config,
@@ -66,8 +53,9 @@ base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& 
 
 std::size_t Decoder::working_bytes(const tensor::Config& config, const LoadOptions& options) {
     const std::size_t rows = options.batch_tokens_max;
-    return sizeof(float) * (kept_floats(config, options) + activation_floats(config, options) +
-                            rows * config.vocab + rows * widest_input(config));
+    return cpu::KvCache::needed_bytes(kept_shape(config, options)) +
+           sizeof(float) * (activation_floats(config, options) + rows * config.vocab +
+                            rows * widest_input(config));
 }
 
 Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options)
@@ -81,8 +69,7 @@ Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptio
 base::Result<std::unique_ptr<Model>> Decoder::make(Weights weights, std::unique_ptr<cpu::Ops> ops,
                                                    const LoadOptions& options) {
     std::unique_ptr<Decoder> model(new Decoder(std::move(weights), std::move(ops), options));
-    HF_TRY_ASSIGN(model->kept_, cpu::Floats::reserve(kept_floats(model->weights_.config, options),
-                                                     "keys and values"));
+    HF_TRY_ASSIGN(model->kept_, cpu::KvCache::reserve(kept_shape(model->weights_.config, options)));
     HF_TRY_ASSIGN(
         model->activations_,
         cpu::Floats::reserve(activation_floats(model->weights_.config, options), "activations"));
@@ -106,20 +93,12 @@ void Decoder::place_scratch() {
     tasks_.resize(std::size_t{batch_tokens_max_} * shape_.heads);
 }
 
-float* Decoder::layer_keys(std::size_t layer) const {
-    return kept_.data() + 2 * layer * blocks_ * block_stride();
-}
-
-float* Decoder::layer_values(std::size_t layer) const {
-    return layer_keys(layer) + blocks_ * block_stride();
-}
-
 std::span<const float> Decoder::forward(std::span<const Slice> slices) {
     list_rows(slices);
     embed();
     const auto rows = static_cast<std::uint32_t>(rows_.size());
     const float epsilon = weights_.config.rms_norm_epsilon;
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+    for (std::uint32_t i = 0; i < weights_.layers.size(); ++i) {
         const Layer& layer = weights_.layers[i];
         ops_->rms_norm(hidden_, rows, layer.attention_norm, epsilon, normed_);
         ops_->linear(layer.qkv, normed_, rows, {.y = qkv_, .bias = layer.qkv_bias.data()});
@@ -154,8 +133,7 @@ void Decoder::list_rows(std::span<const Slice> slices) {
             HF_ASSERT(token < shape_.vocab);
             rows_.push_back({token, position, slice.blocks[position / block_tokens]});
         }
-        const cpu::AttentionJob job{.block_stride = block_stride(),
-                                    .blocks = slice.blocks.data(),
+        const cpu::AttentionJob job{.blocks = slice.blocks.data(),
                                     .position = slice.position,
                                     .heads = shape_.heads,
                                     .kv_heads = shape_.kv_heads,
@@ -186,7 +164,7 @@ void Decoder::embed() {
     });
 }
 
-void Decoder::rotate_and_keep(std::size_t layer) {
+void Decoder::rotate_and_keep(std::uint32_t layer) {
     const std::uint64_t operations = std::uint64_t{rows_.size()} * query_columns() * 4;
     ops_->pool().run(static_cast<std::uint32_t>(rows_.size()), operations, [&](std::uint32_t i) {
         const Row& row = rows_[i];
@@ -195,18 +173,13 @@ void Decoder::rotate_and_keep(std::size_t layer) {
         float* const key = query + query_columns();
         const float* const sines = angles_.row(i);
         cpu::rotate(query, shape_.heads + shape_.kv_heads, pairs, sines, sines + pairs);
-        const std::uint32_t slot = row.position % block_tokens;
-        const std::size_t block = row.block * block_stride();
-        keep_key(key, key_columns(), slot, layer_keys(layer) + block);
-        keep_value(key + key_columns(), shape_.kv_heads, shape_.head_dim, slot,
-                   layer_values(layer) + block);
+        kept_.keep(layer, row.block, row.position % block_tokens, key, key + key_columns());
     });
 }
 
-void Decoder::attend(std::size_t layer) {
+void Decoder::attend(std::uint32_t layer) {
     for (cpu::Ops::AttentionPart& part : parts_) {
-        part.job.keys = layer_keys(layer);
-        part.job.values = layer_values(layer);
+        part.job.kept = kept_.layer(layer);
     }
     ops_->attention(parts_, tasks_);
 }

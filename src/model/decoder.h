@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "backend/cpu/kv_cache.h"
 #include "backend/cpu/ops.h"
 #include "backend/cpu/rotary.h"
 #include "model/model.h"
@@ -14,8 +15,6 @@
 
 namespace holdfast::model {
 
-// Keys and values are kept in float32: rounding them to 16 bits would move logits by more than the
-// 1e-4 that separates float32 from another engine's float32.
 class Decoder final : public Model {
 public:
     // Reserves and touches everything that forward() needs. Takes `ops` made for at least
@@ -47,15 +46,11 @@ private:
     void place_scratch();
     std::uint32_t query_columns() const { return shape_.heads * shape_.head_dim; }
     std::uint32_t key_columns() const { return shape_.kv_heads * shape_.head_dim; }
-    // Floats of one block of one layer, keys or values.
-    std::size_t block_stride() const { return std::size_t{key_columns()} * block_tokens; }
-    float* layer_keys(std::size_t layer) const;
-    float* layer_values(std::size_t layer) const;
 
     void list_rows(std::span<const Slice> slices);
     void embed();
-    void rotate_and_keep(std::size_t layer);
-    void attend(std::size_t layer);
+    void rotate_and_keep(std::uint32_t layer);
+    void attend(std::uint32_t layer);
     std::uint32_t gather_logit_rows(std::span<const Slice> slices);
 
     Weights weights_;
@@ -64,7 +59,7 @@ private:
     cpu::Rotary rotary_;
     std::uint32_t blocks_, batch_tokens_max_;
 
-    cpu::Floats kept_;  // [layer][keys, values][block]: attention's layout within a block
+    cpu::KvCache kept_;
     cpu::Floats activations_, logits_;
     cpu::Rows hidden_, normed_, qkv_, attended_, gated_, angles_;  // in activations_
     std::vector<Row> rows_;                                        // capacity batch_tokens_max
