@@ -43,6 +43,13 @@ Shape shape_of(const tensor::Config& config) {
             config.head_dim,     config.ffn,    config.vocab,  config.context, config.eos};
 }
 
+cpu::Rotary rotary_of(const tensor::Config& config) {
+    cpu::Rotary rotary(config.rope_theta, config.head_dim);
+    if (config.rope_scaling) rotary.stretch(*config.rope_scaling);
+    if (!config.rope_divisors.empty()) rotary.divide(config.rope_divisors);
+    return rotary;
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& config,
@@ -62,7 +69,7 @@ Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptio
     : weights_(std::move(weights)),
       ops_(std::move(ops)),
       shape_(shape_of(weights_.config)),
-      rotary_(weights_.config.rope_theta, shape_.head_dim),
+      rotary_(rotary_of(weights_.config)),
       blocks_(needed_blocks(options)),
       batch_tokens_max_(options.batch_tokens_max) {}
 

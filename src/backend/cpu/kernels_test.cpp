@@ -13,7 +13,6 @@
 #include "backend/cpu/float16.h"
 #include "backend/cpu/ops.h"
 #include "backend/cpu/packed.h"
-#include "backend/cpu/rotary.h"
 #include "base/random.h"
 
 namespace holdfast::cpu {
@@ -276,36 +275,6 @@ TEST(FindNotFinite, NamesTheFirstBadElement) {
     halves[4] = 0xfc00;  // its negative infinity, an ordinary bf16
     EXPECT_EQ(find_not_finite(DataType::f16, narrow, halves.size()), 4U);
     EXPECT_EQ(find_not_finite(DataType::bf16, narrow, halves.size()), 4'097U);
-}
-
-TEST(Rotary, TurnsByTheAnglesOfTheFormulaUpToPosition131072) {
-    const Rotary rotary(10'000.0F, 128);
-    Values sines(64), cosines(64);
-    for (const std::uint32_t position : {0U, 1U, 17U, 4'095U, 131'071U}) {
-        rotary.angles(position, sines.data(), cosines.data());
-        for (std::size_t i = 0; i < 64; ++i) {
-            // transformers rounds frequency and angle to float32.
-            const auto frequency =
-                1.0F / static_cast<float>(std::pow(10'000.0, static_cast<double>(i) / 64));
-            const double angle = static_cast<float>(position) * frequency;
-            EXPECT_NEAR(sines[i], std::sin(angle), 6e-8) << position << " " << i;
-            EXPECT_NEAR(cosines[i], std::cos(angle), 6e-8) << position << " " << i;
-        }
-    }
-}
-
-TEST(Rotary, HasAccuratePolynomials) {
-    for (int i = -200'000; i <= 200'000; ++i) {
-        const double angle = i * 1.2345;
-        const SineCosine both = sine_cosine(angle);
-        ASSERT_NEAR(both.sine, std::sin(angle), 1e-15) << angle;
-        ASSERT_NEAR(both.cosine, std::cos(angle), 1e-15) << angle;
-    }
-    for (const double base : {1.0, 500.0, 1e4, 1e6, 1e12})
-        for (int i = 0; i <= 64; ++i) {
-            const double expected = std::pow(base, i / 64.0);
-            ASSERT_NEAR(power(base, i / 64.0), expected, 1e-14 * expected);
-        }
 }
 
 }  // namespace
