@@ -3,6 +3,7 @@
 // order of a few combining marks (such as U+0EBA) under NFC, and digits new in Unicode 16.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,25 +59,33 @@ private:
     std::string pending_;
 };
 
-// How a model's folder wants conversations written. Immutable; any thread may call.
+struct ChatFormat;
+enum class PromptEnd : std::uint8_t;
+
+// How a model wants conversations written. Immutable; any thread may call.
 class ChatTemplate {
 public:
-    // Recognises the templates of the R1 family in chat_template.jinja, or else in
-    // tokenizer_config.json; any other template is refused with a clear message. No template is
-    // executed: what the family's templates do is written in render.
-    static base::Result<ChatTemplate> load(const std::string& folder);
+    ChatTemplate();  // of R1's distills, without a BOS
+    // `path` is a folder or a GGUF file. Without a `choice` the template of the R1 family is
+    // recognised in chat_template.jinja, or else in tokenizer_config.json, or in the file's
+    // metadata; any other template is refused with a clear message. A `choice` is the name of a
+    // known template or a JSON file, which text/chat_format.h describes. No template is executed.
+    static base::Result<ChatTemplate> load(const std::string& path, const std::string& choice = {});
     // The whole prompt, BOS included, ending in the generation prompt, except after tool outputs:
     // there the family's templates add none. The BOS is text, which Tokenizer::encode makes an id.
     std::string render(std::span<const chat::Message> messages) const;
+    // The same with another end. invalid where the last message cannot be left open.
+    base::Result<std::string> render(std::span<const chat::Message> messages, PromptEnd end) const;
     // The generation prompt opens <think>, so that output starts inside the thinking.
-    bool opens_thinking() const { return opens_thinking_; }
+    bool opens_thinking() const;
     // The same for the prompt of these messages: false where it ends in tool outputs.
     bool opens_thinking(std::span<const chat::Message> messages) const;
 
 private:
+    ChatTemplate(ChatFormat format, std::string bos);
+
+    std::shared_ptr<const ChatFormat> format_;
     std::string bos_;
-    std::string generation_prompt_;
-    bool opens_thinking_ = true;
 };
 
 }  // namespace holdfast::text
