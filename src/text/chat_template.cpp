@@ -1,6 +1,7 @@
 #include <fstream>
 #include <utility>
 
+#include "tensor/gguf.h"
 #include "text/chat_format.h"
 #include "text/json_file.h"
 #include "text/tokenizer.h"
@@ -52,19 +53,28 @@ std::string remedy() {
         known_format_names());
 }
 
-// A model's folder: where its beginning-of-sequence token and its template are.
-class Folder {
+// What a model says about itself.
+struct Model {
+    virtual ~Model() = default;
+    virtual Result<> open() = 0;
+    virtual Result<std::string> bos() const = 0;
+    virtual Result<Source> source() const = 0;
+};
+
+class Folder final : public Model {
 public:
     explicit Folder(const std::string& path) : path_(path) {}
 
-    Result<> open() { return config_.open(path_ + "/tokenizer_config.json", config_bytes_max); }
-    Result<std::string> bos() const {
+    Result<> open() override {
+        return config_.open(path_ + "/tokenizer_config.json", config_bytes_max);
+    }
+    Result<std::string> bos() const override {
         const JsonField field = config_.root()["bos_token"];
         HF_TRY_ASSIGN(const auto token,
                       field.is_object() ? field["content"].string() : field.string());
         return std::string(token);
     }
-    Result<Source> source() const {
+    Result<Source> source() const override {
         auto file = read_text_file(path_ + "/chat_template.jinja");
         if (file || file.error().code != Code::not_found) return file;
         const JsonField field = config_.root()["chat_template"];
@@ -78,6 +88,40 @@ private:
     const std::string& path_;
     JsonFile config_;
 };
+
+class GgufFile final : public Model {
+public:
+    explicit GgufFile(const std::string& path) : path_(path) {}
+
+    Result<> open() override {
+        HF_TRY_ASSIGN(file_, tensor::Gguf::open(path_));
+        return {};
+    }
+    Result<std::string> bos() const override {
+        constexpr std::string_view id_key = "tokenizer.ggml.bos_token_id";
+        HF_TRY_ASSIGN(const auto id, file_->integer(id_key));
+        HF_TRY_ASSIGN(const auto tokens, file_->texts("tokenizer.ggml.tokens"));
+        if (!id || !tokens || *id >= tokens->size())
+            return base::fail(Code::corrupt, "{}: {}: is missing or no token", path_, id_key);
+        return std::string((*tokens)[*id]);
+    }
+    Result<Source> source() const override {
+        constexpr std::string_view key = "tokenizer.chat_template";
+        HF_TRY_ASSIGN(const auto text, file_->text(key));
+        if (!text)
+            return base::fail(Code::not_found, "{}: {}: is missing; {}", path_, key, remedy());
+        return Source{std::string(*text), fmt::format("{}: {}", path_, key)};
+    }
+
+private:
+    const std::string& path_;
+    std::optional<tensor::Gguf> file_;
+};
+
+std::unique_ptr<Model> model_at(const std::string& path) {
+    if (tensor::is_gguf(path)) return std::make_unique<GgufFile>(path);
+    return std::make_unique<Folder>(path);
+}
 
 bool ends_in_tool_outputs(std::span<const chat::Message> messages) {
     for (std::size_t i = messages.size(); i-- > 0;)
@@ -107,18 +151,18 @@ ChatTemplate::ChatTemplate(ChatFormat format, std::string bos)
 ChatTemplate::ChatTemplate() : ChatTemplate(*find_format("deepseek-r1-distill"), {}) {}
 
 Result<ChatTemplate> ChatTemplate::load(const std::string& path, const std::string& choice) {
-    Folder model(path);
+    const std::unique_ptr<Model> model = model_at(path);
     if (choice.empty()) {
-        HF_TRY(model.open());
-        HF_TRY_ASSIGN(std::string bos, model.bos());
-        HF_TRY_ASSIGN(const Source source, model.source());
+        HF_TRY(model->open());
+        HF_TRY_ASSIGN(std::string bos, model->bos());
+        HF_TRY_ASSIGN(const Source source, model->source());
         HF_TRY_ASSIGN(ChatFormat format, recognise(source));
         return ChatTemplate(std::move(format), std::move(bos));
     }
     HF_TRY_ASSIGN(ChatFormat format, chosen_format(choice));
     if (format.begin) return ChatTemplate(std::move(format), {});
-    HF_TRY(model.open());
-    HF_TRY_ASSIGN(std::string bos, model.bos());
+    HF_TRY(model->open());
+    HF_TRY_ASSIGN(std::string bos, model->bos());
     return ChatTemplate(std::move(format), std::move(bos));
 }
 

@@ -1,4 +1,4 @@
-// Text to token ids and back, exactly as the `tokenizers` package does it for the same folder.
+// Text to token ids and back, exactly as the `tokenizers` package does it for the same model.
 // Known exceptions are rare characters that the Unicode tables of the two treat differently: the
 // order of a few combining marks (such as U+0EBA) under NFC, and digits new in Unicode 16.
 #pragma once
@@ -30,6 +30,9 @@ public:
     // The bytes that a token stands for: perhaps half a character. Special tokens give their name;
     // ids without a token (padding rows) give an empty view.
     virtual std::string_view bytes(TokenId id) const = 0;
+    // How the vocabulary spells the token: in printable characters, each for a byte, but added
+    // tokens as they are. Nothing is lost in it, even of half a character.
+    virtual std::string spelling(TokenId id) const { return std::string(bytes(id)); }
     // Special tokens (BOS, EOS) make no text in an answer. Which tokens are special is what
     // tokenizer.json says: in R1's, <think>, <｜User｜> and the tool marks are not.
     virtual bool is_special(TokenId id) const = 0;
@@ -39,9 +42,9 @@ public:
     virtual TokenId size() const = 0;  // largest id + 1
 };
 
-// Reads tokenizer.json. Errors name file, field and reason; an id at or
-// above `vocab_rows` (rows of the model's embedding) is refused.
-base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& folder,
+// Reads the tokenizer.json of a folder, or the metadata of a GGUF file. Errors name file, field and
+// reason; an id at or above `vocab_rows` (rows of the model's embedding) is refused.
+base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& path,
                                                               TokenId vocab_rows);
 
 // Ids to text, one at a time; never emits half a character. One per choice.
