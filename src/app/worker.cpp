@@ -27,6 +27,8 @@ int work(const config::Settings& settings, const Shell& shell) {
     worker::Options options;
     options.model_folder = model.folder;
     options.model_name = model.name;
+    if (settings.worker.chat_template != "auto")
+        options.chat_template = settings.worker.chat_template;
     options.listen = settings.worker.listen;
     options.threads = settings.worker.threads;
     options.tokens_per_second = settings.worker.tokens_per_second;

@@ -61,6 +61,12 @@ const std::array settings_table{
     Setting{"worker.tokens_per_second", at<&S::worker, &S::Worker::tokens_per_second>, "0",
             "most tokens a second in one stream, for reading along; 0 is as fast as it goes", "0",
             "1000000"},
+    Setting{"worker.template", at<&S::worker, &S::Worker::chat_template>, "auto",
+            "how conversations are written for the model: deepseek-r1-distill, "
+            "deepseek-r1-distill-no-think, deepseek-r1, deepseek-r1-no-think, or the path of a "
+            "JSON file that describes it; by default the model's own template, if it is one of "
+            "these",
+            "", "", "", Form::plain, "--template", serve | worker, "NAME|FILE"},
     Setting{"worker.listen", at<&S::worker, &S::Worker::listen>, "127.0.0.1:8081",
             "address and port of an instance that is started alone; `serve` picks free ports", "",
             "", "", Form::address, "--listen", worker, "HOST:PORT"},

@@ -27,6 +27,15 @@ constexpr auto alphabet = [] {
 }();
 static_assert(alphabet.back() == 0xAD);
 
+// From byte to code point.
+constexpr auto letters = [] {
+    std::array<char32_t, 256> code_points{};
+    for (std::size_t c = 0; c < alphabet.size(); ++c)
+        if (alphabet[c] != outside)
+            code_points[static_cast<std::size_t>(alphabet[c])] = static_cast<char32_t>(c);
+    return code_points;
+}();
+
 }  // namespace
 
 std::optional<std::string> bytes_of_spelling(std::string_view spelling) {
@@ -39,6 +48,12 @@ std::optional<std::string> bytes_of_spelling(std::string_view spelling) {
         spelling.remove_prefix(next.length);
     }
     return bytes;
+}
+
+std::string spelling_of_bytes(std::string_view bytes) {
+    std::string spelling;
+    for (const char byte : bytes) append_utf8(spelling, letters[static_cast<std::uint8_t>(byte)]);
+    return spelling;
 }
 
 }  // namespace holdfast::text

@@ -12,4 +12,7 @@ namespace holdfast::text {
 // The bytes that `spelling` stands for; nothing if it has a character outside the alphabet.
 std::optional<std::string> bytes_of_spelling(std::string_view spelling);
 
+// The other way round.
+std::string spelling_of_bytes(std::string_view bytes);
+
 }  // namespace holdfast::text

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "text/byte_alphabet.h"
 #include "text/normalizer.h"
 #include "text/tokenizer_file.h"
 
@@ -16,6 +17,7 @@ public:
     std::string_view bytes(TokenId id) const override {
         return vocabulary_.holds(id) ? vocabulary_.bytes[id] : std::string_view();
     }
+    std::string spelling(TokenId id) const override;
     bool is_special(TokenId id) const override {
         return vocabulary_.holds(id) && vocabulary_.special[id];
     }
@@ -55,6 +57,13 @@ ByteLevelTokenizer::ByteLevelTokenizer(TokenizerFile file)
       splitter_(*file.splitter),
       bpe_(file.bytes, file.merges) {
     find_whole_words(file.ignores_merges);
+}
+
+std::string ByteLevelTokenizer::spelling(TokenId id) const {
+    const std::string_view text = bytes(id);
+    const auto added = vocabulary_.added.find(text);
+    if (added != vocabulary_.added.end() && added->second == id) return added->first;
+    return spelling_of_bytes(text);
 }
 
 void ByteLevelTokenizer::find_whole_words(bool ignores_merges) {
@@ -106,9 +115,14 @@ void ByteLevelTokenizer::encode_word(std::string_view word, Encoding& encoding) 
 
 }  // namespace
 
-base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& folder,
+base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& path,
                                                               TokenId vocab_rows) {
-    HF_TRY_ASSIGN(auto file, read_tokenizer_file(folder + "/tokenizer.json", vocab_rows));
+    if (!tensor::is_gguf(path)) {
+        HF_TRY_ASSIGN(auto file, read_tokenizer_file(path + "/tokenizer.json", vocab_rows));
+        return std::make_shared<const ByteLevelTokenizer>(std::move(file));
+    }
+    HF_TRY_ASSIGN(const auto gguf, tensor::Gguf::open(path));
+    HF_TRY_ASSIGN(auto file, read_gguf_tokenizer(gguf, vocab_rows));
     return std::make_shared<const ByteLevelTokenizer>(std::move(file));
 }
 

@@ -1,8 +1,9 @@
-// Text to token ids and back, exactly as the `tokenizers` package does it for the same folder.
+// Text to token ids and back, exactly as the `tokenizers` package does it for the same model.
 // Known exceptions are rare characters that the Unicode tables of the two treat differently: the
 // order of a few combining marks (such as U+0EBA) under NFC, and digits new in Unicode 16.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -29,6 +30,9 @@ public:
     // The bytes that a token stands for: perhaps half a character. Special tokens give their name;
     // ids without a token (padding rows) give an empty view.
     virtual std::string_view bytes(TokenId id) const = 0;
+    // How the vocabulary spells the token: in printable characters, each for a byte, but added
+    // tokens as they are. Nothing is lost in it, even of half a character.
+    virtual std::string spelling(TokenId id) const { return std::string(bytes(id)); }
     // Special tokens (BOS, EOS) make no text in an answer. Which tokens are special is what
     // tokenizer.json says: in R1's, <think>, <｜User｜> and the tool marks are not.
     virtual bool is_special(TokenId id) const = 0;
@@ -38,9 +42,9 @@ public:
     virtual TokenId size() const = 0;  // largest id + 1
 };
 
-// Reads tokenizer.json. Errors name file, field and reason; an id at or
-// above `vocab_rows` (rows of the model's embedding) is refused.
-base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& folder,
+// Reads the tokenizer.json of a folder, or the metadata of a GGUF file. Errors name file, field and
+// reason; an id at or above `vocab_rows` (rows of the model's embedding) is refused.
+base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& path,
                                                               TokenId vocab_rows);
 
 // Ids to text, one at a time; never emits half a character. One per choice.
@@ -58,25 +62,33 @@ private:
     std::string pending_;
 };
 
-// How a model's folder wants conversations written. Immutable; any thread may call.
+struct ChatFormat;
+enum class PromptEnd : std::uint8_t;
+
+// How a model wants conversations written. Immutable; any thread may call.
 class ChatTemplate {
 public:
-    // Recognises the templates of the R1 family in chat_template.jinja, or else in
-    // tokenizer_config.json; any other template is refused with a clear message. No template is
-    // executed: what the family's templates do is written in render.
-    static base::Result<ChatTemplate> load(const std::string& folder);
+    ChatTemplate();  // of R1's distills, without a BOS
+    // `path` is a folder or a GGUF file. Without a `choice` the template of the R1 family is
+    // recognised in chat_template.jinja, or else in tokenizer_config.json, or in the file's
+    // metadata; any other template is refused with a clear message. A `choice` is the name of a
+    // known template or a JSON file, which text/chat_format.h describes. No template is executed.
+    static base::Result<ChatTemplate> load(const std::string& path, const std::string& choice = {});
     // The whole prompt, BOS included, ending in the generation prompt, except after tool outputs:
     // there the family's templates add none. The BOS is text, which Tokenizer::encode makes an id.
     std::string render(std::span<const chat::Message> messages) const;
+    // The same with another end. invalid where the last message cannot be left open.
+    base::Result<std::string> render(std::span<const chat::Message> messages, PromptEnd end) const;
     // The generation prompt opens <think>, so that output starts inside the thinking.
-    bool opens_thinking() const { return opens_thinking_; }
+    bool opens_thinking() const;
     // The same for the prompt of these messages: false where it ends in tool outputs.
     bool opens_thinking(std::span<const chat::Message> messages) const;
 
 private:
+    ChatTemplate(ChatFormat format, std::string bos);
+
+    std::shared_ptr<const ChatFormat> format_;
     std::string bos_;
-    std::string generation_prompt_;
-    bool opens_thinking_ = true;
 };
 
 }  // namespace holdfast::text

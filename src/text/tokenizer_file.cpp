@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "text/byte_alphabet.h"
 #include "text/json_file.h"
+#include "text/spellings.h"
 
 namespace holdfast::text {
 namespace {
@@ -14,6 +16,13 @@ using base::Result;
 using chat::TokenId;
 
 constexpr std::uintmax_t file_bytes_max = 256 << 20;
+
+// The value, or its error at this field.
+template <class T>
+Result<T> located(const JsonField& field, Result<T> result) {
+    if (result) return result;
+    return field.fail(result.error().code, "{}", result.error().what);
+}
 
 // One reading of one file.
 class Reader {
@@ -26,7 +35,7 @@ public:
         HF_TRY(read_decoder(root_["decoder"]));
         HF_TRY(read_model(root_["model"]));
         HF_TRY(read_added_tokens(root_["added_tokens"]));
-        index_tokens();
+        spellings_.index(file_.vocabulary);
         return std::move(file_);
     }
 
@@ -39,22 +48,18 @@ private:
     Result<> read_model(const JsonField& field);
     Result<> refuse_model_options(const JsonField& field);
     Result<> read_vocabulary(const JsonField& field);
-    Result<> read_byte_tokens(const JsonField& field);
     Result<> read_merges(const JsonField& field);
     Result<Merge> read_merge(const JsonField& field);
-    Result<TokenId> token_of_spelling(const JsonField& field, std::string_view spelling);
     Result<> read_added_tokens(const JsonField& field);
     Result<> read_added_token(const JsonField& field);
     Result<TokenId> check_id(const JsonField& field, std::int64_t id, std::string_view token);
-    void hold(TokenId id, std::string bytes);
-    void index_tokens();
 
     JsonField root_;
     TokenId vocab_rows_;
     TokenizerFile file_;
     bool byte_level_ = false;
-    TokenIndex spellings_;  // of the model's tokens, pointing into the JSON
-    std::vector<bool> added_;
+    Spellings spellings_;  // point into the JSON
+    std::set<TokenId> added_;
 };
 
 // The parts of a Sequence, or the field alone.
@@ -136,7 +141,7 @@ Result<> Reader::read_model(const JsonField& field) {
     HF_TRY(refuse_model_options(field));
     HF_TRY_ASSIGN(file_.ignores_merges, field["ignore_merges"].boolean_or(false));
     HF_TRY(read_vocabulary(field["vocab"]));
-    HF_TRY(read_byte_tokens(field["vocab"]));
+    HF_TRY_ASSIGN(file_.bytes, located(field["vocab"], spellings_.byte_tokens()));
     return read_merges(field["merges"]);
 }
 
@@ -166,17 +171,6 @@ Result<TokenId> Reader::check_id(const JsonField& field, std::int64_t id, std::s
     return static_cast<TokenId>(id);
 }
 
-void Reader::hold(TokenId id, std::string bytes) {
-    const auto row = static_cast<std::size_t>(id);
-    auto& vocabulary = file_.vocabulary;
-    if (row >= vocabulary.bytes.size()) {
-        vocabulary.bytes.resize(row + 1);
-        vocabulary.special.resize(row + 1);
-        added_.resize(row + 1);
-    }
-    vocabulary.bytes[row] = std::move(bytes);
-}
-
 Result<> Reader::read_vocabulary(const JsonField& field) {
     HF_TRY_ASSIGN(const auto tokens, field.object());
     for (const auto [spelling, value] : tokens) {
@@ -185,62 +179,29 @@ Result<> Reader::read_vocabulary(const JsonField& field) {
             return field.fail(Code::corrupt, "the id of token \"{}\" is not an integer", spelling);
         HF_TRY_ASSIGN(const TokenId id, check_id(field, number, spelling));
         if (spelling.empty()) return field.fail(Code::corrupt, "the token of id {} is empty", id);
-        if (file_.vocabulary.holds(id) && !file_.vocabulary.bytes[id].empty())
+        if (file_.vocabulary.taken(id))
             return field.fail(Code::corrupt, "id {} is given twice, the second time to \"{}\"", id,
                               spelling);
-        if (!spellings_.emplace(spelling, id).second)
+        if (!spellings_.add(spelling, id))
             return field.fail(Code::corrupt, "token \"{}\" is listed twice", spelling);
         // Special tokens may be listed here as well; they are written as they are.
-        hold(id, bytes_of_spelling(spelling).value_or(std::string(spelling)));
+        file_.vocabulary.hold(id,
+                              bytes_of_spelling(spelling).value_or(std::string(spelling)));
     }
     return {};
-}
-
-// Text is made of bytes, so each byte must have a token or text would get lost.
-Result<> Reader::read_byte_tokens(const JsonField& field) {
-    std::array<bool, 256> found{};
-    for (const auto& [spelling, id] : spellings_) {
-        const auto bytes = bytes_of_spelling(spelling);
-        if (!bytes || bytes->size() != 1) continue;
-        const auto byte = static_cast<std::uint8_t>(bytes->front());
-        found[byte] = true;
-        file_.bytes[byte] = id;
-    }
-    const auto missing = std::ranges::find(found, false);
-    if (missing != found.end())
-        return field.fail(Code::corrupt, "has no token for the byte 0x{:02X}",
-                          missing - found.begin());
-    return {};
-}
-
-Result<TokenId> Reader::token_of_spelling(const JsonField& field, std::string_view spelling) {
-    const auto entry = spellings_.find(spelling);
-    if (entry == spellings_.end())
-        return field.fail(Code::corrupt, "token \"{}\" is not in model.vocab", spelling);
-    return entry->second;
 }
 
 // "left right", or since 2024 ["left", "right"].
 Result<Merge> Reader::read_merge(const JsonField& field) {
-    std::string_view left, right;
-    if (field.is_array()) {
-        HF_TRY_ASSIGN(const auto parts, field.elements());
-        if (parts.size() != 2) return field.fail(Code::corrupt, "is not a pair of tokens");
-        HF_TRY_ASSIGN(left, parts[0].string());
-        HF_TRY_ASSIGN(right, parts[1].string());
-    } else {
+    if (!field.is_array()) {
         HF_TRY_ASSIGN(const auto both, field.string());
-        const std::size_t space = both.find(' ');
-        if (space == std::string_view::npos || both.find(' ', space + 1) != std::string_view::npos)
-            return field.fail(Code::corrupt, "\"{}\" is not a pair of tokens", both);
-        left = both.substr(0, space);
-        right = both.substr(space + 1);
+        return located(field, spellings_.merge(both));
     }
-    Merge merge;
-    HF_TRY_ASSIGN(merge.left, token_of_spelling(field, left));
-    HF_TRY_ASSIGN(merge.right, token_of_spelling(field, right));
-    HF_TRY_ASSIGN(merge.merged, token_of_spelling(field, fmt::format("{}{}", left, right)));
-    return merge;
+    HF_TRY_ASSIGN(const auto parts, field.elements());
+    if (parts.size() != 2) return field.fail(Code::corrupt, "is not a pair of tokens");
+    HF_TRY_ASSIGN(const auto left, parts[0].string());
+    HF_TRY_ASSIGN(const auto right, parts[1].string());
+    return located(field, spellings_.merge(left, right));
 }
 
 Result<> Reader::read_merges(const JsonField& field) {
@@ -272,16 +233,15 @@ Result<> Reader::read_added_token(const JsonField& field) {
     if (content.empty()) return field["content"].fail(Code::corrupt, "is empty");
     HF_TRY_ASSIGN(const TokenId id, check_id(field["id"], number, content));
     const auto in_model = spellings_.find(content);
-    if (in_model != spellings_.end() && in_model->second != id)
+    if (in_model && *in_model != id)
         return field["id"].fail(Code::corrupt, "token \"{}\" has id {} here and {} in model.vocab",
-                                content, id, in_model->second);
-    const bool taken = file_.vocabulary.holds(id) && !file_.vocabulary.bytes[id].empty();
-    if (taken && (in_model == spellings_.end() || added_[id]))
+                                content, id, *in_model);
+    if (file_.vocabulary.taken(id) && (!in_model || added_.contains(id)))
         return field["id"].fail(Code::corrupt, "id {} is given twice, the second time to \"{}\"",
                                 id, content);
 
-    hold(id, bytes_of_spelling(content).value_or(std::string(content)));
-    added_[id] = true;
+    file_.vocabulary.hold(id, bytes_of_spelling(content).value_or(std::string(content)));
+    added_.insert(id);
     file_.vocabulary.added.emplace(content, id);
     file_.vocabulary.special[id] = special;
     if (!normalized) {
@@ -292,13 +252,6 @@ Result<> Reader::read_added_token(const JsonField& field) {
             file_.normalizer ? file_.normalizer->normalize(content, buffer) : content, id);
     }
     return {};
-}
-
-void Reader::index_tokens() {
-    auto& vocabulary = file_.vocabulary;
-    vocabulary.model.reserve(spellings_.size());
-    for (const auto& [spelling, id] : spellings_)
-        vocabulary.model.emplace(vocabulary.bytes[id], id);
 }
 
 }  // namespace

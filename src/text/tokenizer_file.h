@@ -1,4 +1,4 @@
-// What a tokenizer.json says, checked.
+// What a tokenizer.json or the metadata of a GGUF file says, checked.
 #pragma once
 
 #include <array>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tensor/gguf.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/normalizer.h"
@@ -30,5 +31,11 @@ struct TokenizerFile {
 // post-processor, truncation and padding are not read, as they are the caller's matter. Every id
 // must be below `vocab_rows`.
 base::Result<TokenizerFile> read_tokenizer_file(const std::string& path, chat::TokenId vocab_rows);
+
+// The same from a GGUF file's metadata "tokenizer.ggml.*", as llama.cpp's converter writes it:
+// https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. What it does not say is known from the
+// name of its splitter: Qwen2's texts are normalised, Llama 3's merges are ignored. Padding rows
+// have no token.
+base::Result<TokenizerFile> read_gguf_tokenizer(const tensor::Gguf& file, chat::TokenId vocab_rows);
 
 }  // namespace holdfast::text

@@ -91,6 +91,9 @@ TEST(Tokenizer, KnowsWhatEachIdIs) {
     EXPECT_FALSE(tokenizer->is_special(think));
     EXPECT_EQ(tokenizer->bytes(think), "<think>");
     EXPECT_EQ(tokenizer->bytes(tokenizer->find(" the").value()), " the");
+    EXPECT_EQ(tokenizer->spelling(tokenizer->find(" the").value()), "Ġthe");
+    EXPECT_EQ(tokenizer->spelling(end), "<｜end▁of▁sentence｜>");
+    EXPECT_EQ(tokenizer->spelling(tokenizer->find("\xC3").value()), "Ã");
     EXPECT_FALSE(tokenizer->find("not one token"));
     EXPECT_TRUE(tokenizer->exists(0));
     for (const TokenId none : {-1, tokenizer->size(), 1 << 30}) {
@@ -218,7 +221,7 @@ TEST(TokenizerFile, NamesFieldAndReasonForDamage) {
     EXPECT_THAT(why_not(R"("content":"<think>")", R"("content":5)"), HasSubstr("is not a string"));
     EXPECT_THAT(why_not(R"("special":true)", R"("special":"yes")"), HasSubstr("is not a boolean"));
     EXPECT_THAT(why_not(R"("merges":[)", R"("merges":["zq qz",)"),
-                HasSubstr("model.merges[0]: token \"zq\" is not in model.vocab"));
+                HasSubstr("model.merges[0]: token \"zq\" is not in the vocabulary"));
     EXPECT_THAT(why_not(R"("merges":[)", R"("merges":["! !",)"), HasSubstr("token \"!!\" is not"));
     EXPECT_THAT(why_not(R"("merges":[)", R"("merges":["a",)"), HasSubstr("is not a pair"));
     EXPECT_THAT(why_not(R"("merges":[)", R"("merges":["a b c",)"), HasSubstr("is not a pair"));

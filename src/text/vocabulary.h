@@ -35,6 +35,19 @@ struct Vocabulary {
         if (const auto entry = model.find(token); entry != model.end()) return entry->second;
         return std::nullopt;
     }
+    // Makes `id` stand for `bytes`, and room for it.
+    void hold(chat::TokenId id, std::string text) {
+        const auto row = static_cast<std::size_t>(id);
+        if (row >= bytes.size()) {
+            bytes.resize(row + 1);
+            special.resize(row + 1);
+        }
+        bytes[row] = std::move(text);
+    }
+    // `id` stands for something already.
+    bool taken(chat::TokenId id) const {
+        return holds(id) && !bytes[static_cast<std::size_t>(id)].empty();
+    }
     bool holds(chat::TokenId id) const {
         return id >= 0 && static_cast<std::size_t>(id) < bytes.size();
     }

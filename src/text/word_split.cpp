@@ -120,8 +120,8 @@ std::size_t spaces(Cursor cursor) {
 }  // namespace
 
 std::optional<WordSplitter> WordSplitter::for_pattern(std::string_view pattern) {
-    if (pattern == qwen2_pattern) return WordSplitter(1);
-    if (pattern == llama3_pattern) return WordSplitter(3);
+    if (pattern == qwen2_pattern) return qwen2();
+    if (pattern == llama3_pattern) return llama3();
     return std::nullopt;
 }
 

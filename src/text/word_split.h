@@ -16,6 +16,8 @@ namespace holdfast::text {
 // Every character is part of some word. Bytes that are not UTF-8 count as symbols. Linear time.
 class WordSplitter {
 public:
+    static WordSplitter qwen2() { return WordSplitter(1); }
+    static WordSplitter llama3() { return WordSplitter(3); }
     // Nothing for a pattern that is not one of the known two.
     static std::optional<WordSplitter> for_pattern(std::string_view pattern);
 

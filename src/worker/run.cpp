@@ -14,6 +14,7 @@
 #include "http/sleep.h"
 #include "model/model.h"
 #include "telemetry/process.h"
+#include "text/chat_format.h"
 #include "text/tokenizer.h"
 #include "worker/worker.h"
 
@@ -33,7 +34,8 @@ struct Loaded {
 
 base::Result<Loaded> load(const Options& options, const base::Clock& clock,
                           std::function<void(double)> on_progress) {
-    HF_TRY_ASSIGN(auto chat_template, text::ChatTemplate::load(options.model_folder));
+    HF_TRY_ASSIGN(auto chat_template, text::ChatTemplate::load(options.model_folder,
+                                                                 options.chat_template));
     model::LoadOptions load_options;
     load_options.threads = options.threads;
     load_options.kv_tokens = options.kv_tokens;
@@ -126,8 +128,8 @@ private:
         Serving serving;
         serving.engine = std::move(loaded->engine);
         serving.render = [chat_template = std::move(loaded->chat_template)](
-                             std::span<const chat::Message> messages) {
-            return chat_template.render(messages);
+                             std::span<const chat::Message> messages, text::PromptEnd end) {
+            return chat_template.render(messages, end);
         };
         worker_.adopt(std::move(serving));
         const model::Model& model = worker_.engine()->model();

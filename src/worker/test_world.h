@@ -140,10 +140,12 @@ public:
     void adopt(std::shared_ptr<engine::Engine> engine) {
         Serving serving;
         serving.engine = std::move(engine);
-        serving.render = [](std::span<const chat::Message> messages) {
+        serving.render = [](std::span<const chat::Message> messages, text::PromptEnd end) {
             std::string text;
             for (const auto& message : messages) text += "|" + message.content;
-            return text;
+            if (end == text::PromptEnd::answer) text += "?";
+            if (end == text::PromptEnd::message) text += ".";
+            return base::Result<std::string>(text);
         };
         thread_.call([&] { worker_->adopt(std::move(serving)); });
     }

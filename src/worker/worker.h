@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "http/server.h"
 #include "telemetry/metrics.h"
+#include "text/chat_format.h"
 #include "worker/bell.h"
 #include "worker/metrics.h"
 
@@ -32,7 +33,8 @@ struct Settings {
 struct Serving {
     std::shared_ptr<engine::Engine> engine;
     // Messages to the prompt's text, for /tokenize. Any thread.
-    std::function<std::string(std::span<const chat::Message>)> render;
+    std::function<base::Result<std::string>(std::span<const chat::Message>, text::PromptEnd)>
+        render;
 };
 
 // Loop thread only, unless said otherwise. Give `handler()` to an http::Server; the worker must

@@ -1,7 +1,5 @@
-"""Records what the room `text` is compared with, using the packages tokenizers and jinja2.
-
-    python record.py                      # qwen2/ and llama3/ tokenizers, and ids.json
-    python record.py TEMPLATE.jinja ...   # template.json too: each template must agree on it
+"""Records what the room `text` is compared with, using the package tokenizers: the folders qwen2 and
+llama3, and ids.json.
 
 The two tokenizers are trained here, on the sentences below. Everything is deterministic.
 """
@@ -9,7 +7,6 @@ The two tokenizers are trained here, on the sentences below. Everything is deter
 import json
 import pathlib
 import random
-import sys
 
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -113,47 +110,5 @@ def record_ids():
     (HERE / "ids.json").write_text(json.dumps(golden, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
-CONVERSATIONS = [
-    [],
-    ["user:Hello"],
-    ["system:Be brief.", "user:Hello"],
-    ["system:First.", "user:Hello", "system:Last one counts."],
-    ["system:First.", "system:", "user:Hello"],
-    ["user:1+1?", "assistant:<think>\nadd\n</think>\n\n2", "user:And 2+2?"],
-    ["user:a", "assistant:x</think>y</think>z", "user:b"],
-    ["user:a", "assistant:</think>", "user:b"],
-    ["user:Go on", "assistant:I was saying"],
-    ["user:", "assistant:", "user:"],
-    ["assistant:I begin."],
-    ["user:Weather?", "tool:{\"sky\": \"clear\"}"],
-    ["user:Weather?", "tool:one", "tool:two"],
-    ["user:Weather?", "tool:one", "assistant:thought</think>Clear.", "user:Thanks"],
-    ["user:Weather?", "tool:one", "assistant:Clear.", "user:And now?", "tool:two"],
-    ["user:Weather?", "tool:one", "user:never mind"],
-    ["user:Weather?", "tool:one", "system:Late."],
-    ["tool:"],
-    ["user:{{ bos_token }} {% if %} <b>&amp;'\"\\n</b>\n\ttab \u0000 😀 <｜User｜> e\u0301"],
-]
-
-
-def record_template(paths):
-    import jinja2
-
-    cases = []
-    for conversation in CONVERSATIONS:
-        messages = [dict(zip(("role", "content"), turn.split(":", 1))) for turn in conversation]
-        prompts = {
-            jinja2.Template(pathlib.Path(path).read_text()).render(
-                messages=messages, bos_token="<｜begin▁of▁sentence｜>", add_generation_prompt=True, enable_thinking=True)
-            for path in paths
-        }
-        assert len(prompts) == 1, f"the templates differ on {conversation}: {prompts}"
-        cases.append({"messages": messages, "prompt": prompts.pop()})
-    golden = {"recorded_with": f"jinja2 {jinja2.__version__}", "cases": cases}
-    (HERE / "template.json").write_text(json.dumps(golden, ensure_ascii=True, indent=1) + "\n")
-
-
 if __name__ == "__main__":
     record_ids()
-    if len(sys.argv) > 1:
-        record_template(sys.argv[1:])
