@@ -1,0 +1,30 @@
+// What a transformer has to do per token and keep per token, from its shape alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cpu/kernels.h"
+#include "tensor/config.h"
+#include "tensor/data_type.h"
+
+namespace holdfast::perf {
+
+// All numbers of the checkpoint, norms and biases included.
+std::uint64_t parameters(const tensor::Config& config);
+
+// Those of the embedding table, of which a step reads a row per token; 0 if the head is tied to it.
+std::uint64_t embedding_parameters(const tensor::Config& config);
+
+// Bytes of weights that a decode step reads: what the model keeps in memory but the embedding.
+std::size_t step_weight_bytes(const tensor::Config& config, tensor::DataType type);
+
+// Bytes of one position's keys and values in all layers.
+double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type);
+
+// Floating-point operations of one token at `position`, a multiply-add counted as two. Attention:
+// 4 * layers * heads * head_dim for each position up to its own (Kaplan et al. 2020, table 1,
+// with both products of attention).
+double token_operations(const tensor::Config& config, double position, bool with_head);
+
+}  // namespace holdfast::perf
