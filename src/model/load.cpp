@@ -1,9 +1,9 @@
 
 #include "backend/cpu/memory.h"
+#include "model/decoder.h"
 #include "model/model.h"
-#include "model/qwen2.h"
-#include "model/qwen2_weights.h"
 #include "model/random.h"
+#include "model/weights.h"
 #include "tensor/checkpoint.h"
 #include "tensor/config.h"
 
@@ -29,7 +29,7 @@ base::Result<> check(const LoadOptions& options) {
 base::Result<> check_memory(const tensor::Config& config, tensor::DataType type,
                             const LoadOptions& options) {
     const std::size_t weights = weight_bytes(config, type);
-    const std::size_t work = Qwen2::working_bytes(config, options);
+    const std::size_t work = Decoder::working_bytes(config, options);
     const std::size_t available = cpu::available_memory_bytes();
     if (weights + work <= available) return {};
     return base::fail(Code::unavailable,
@@ -48,19 +48,20 @@ base::Result<std::unique_ptr<Model>> load(const std::string& folder, const LoadO
     HF_TRY_ASSIGN(const tensor::Tensor* const first,
                   checkpoint.get("model.embed_tokens.weight", {config.vocab, config.hidden}));
     HF_TRY(check_memory(config, first->type, options));
-    HF_TRY_ASSIGN(auto ops, Qwen2::make_ops(config, options));
-    HF_TRY_ASSIGN(Qwen2Weights weights,
-                  load_qwen2(checkpoint, config, ops->pool(), options.on_progress));
-    return Qwen2::make(std::move(weights), std::move(ops), options);
+    HF_TRY_ASSIGN(auto ops, Decoder::make_ops(config, options));
+    HF_TRY_ASSIGN(Weights weights,
+                  load_weights(checkpoint, config, ops->pool(), options.on_progress));
+    return Decoder::make(std::move(weights), std::move(ops), options);
 }
 
 base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
+                                                  tensor::DataType weights_type,
                                                   const LoadOptions& options) {
     HF_TRY(check(options));
-    HF_TRY(check_memory(config, tensor::DataType::bf16, options));
-    HF_TRY_ASSIGN(auto ops, Qwen2::make_ops(config, options));
-    HF_TRY_ASSIGN(Qwen2Weights weights, random_weights(config, ops->pool()));
-    return Qwen2::make(std::move(weights), std::move(ops), options);
+    HF_TRY(check_memory(config, weights_type, options));
+    HF_TRY_ASSIGN(auto ops, Decoder::make_ops(config, options));
+    HF_TRY_ASSIGN(Weights weights, random_weights(config, weights_type, ops->pool()));
+    return Decoder::make(std::move(weights), std::move(ops), options);
 }
 
 }  // namespace holdfast::model

@@ -269,7 +269,8 @@ TEST_F(Load, RefusesOptionsOutOfRangeByName) {
 TEST(RandomModel, IsTheSameEveryTimeAndComputesFiniteLogits) {
     const tensor::Config config = test_config();
     const LoadOptions options{.kv_tokens = 64, .batch_tokens_max = 16};
-    const auto a = random_model(config, options), b = random_model(config, options);
+    const auto a = random_model(config, tensor::DataType::bf16, options),
+               b = random_model(config, tensor::DataType::bf16, options);
     ASSERT_TRUE(a && b);
     const std::vector<chat::TokenId> tokens{1, 2, 3, 4, 5};
     const std::vector<BlockId> blocks{2};

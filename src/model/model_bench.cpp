@@ -79,7 +79,7 @@ public:
     Bench(const tensor::Config& config, LoadOptions options) : config_(config) {
         options.batch_tokens_max = 512;
         options.kv_tokens = sequences * sequence_tokens;
-        auto model = random_model(config, options);
+        auto model = random_model(config, tensor::DataType::bf16, options);
         if (!model) {
             fmt::print("{}\n", model.error().what);
             std::exit(1);
@@ -182,6 +182,6 @@ int main(int count, char** arguments) {
                               .context = 8'192};
     if (which != "1.5b") model::report("tiny", tiny, options, 200);
     if (which != "tiny")
-        model::report("DeepSeek-R1-Distill-Qwen-1.5B", model::r1_distill_qwen_1_5b(), options, 1);
+        model::report("DeepSeek-R1-Distill-Qwen-1.5B", *model::find_shape("r1-1.5b"), options, 1);
     return 0;
 }

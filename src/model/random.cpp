@@ -1,5 +1,7 @@
 #include "model/random.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -56,27 +58,60 @@ private:
     std::uint64_t seed_;
 };
 
+// From the config.json files of the distills.
+struct NamedShape {
+    std::string_view name;
+    bool llama;
+    std::uint32_t layers, hidden, heads, kv_heads, ffn, vocab;
+    float rope_theta, epsilon;
+};
+constexpr NamedShape shapes[] = {
+    {"r1-1.5b", false, 28, 1'536, 12, 2, 8'960, 151'936, 1e4F, 1e-6F},
+    {"r1-7b", false, 28, 3'584, 28, 4, 18'944, 152'064, 1e4F, 1e-6F},
+    {"r1-14b", false, 48, 5'120, 40, 8, 13'824, 152'064, 1e6F, 1e-5F},
+    {"r1-32b", false, 64, 5'120, 40, 8, 27'648, 152'064, 1e6F, 1e-5F},
+    {"r1-llama-8b", true, 32, 4'096, 32, 8, 14'336, 128'256, 5e5F, 1e-5F},
+    {"r1-llama-70b", true, 80, 8'192, 64, 8, 28'672, 128'256, 5e5F, 1e-5F},
+};
+
 }  // namespace
 
-tensor::Config r1_distill_qwen_1_5b() {
-    return {.architecture = "qwen2",
-            .layers = 28,
-            .hidden = 1'536,
-            .heads = 12,
-            .kv_heads = 2,
-            .head_dim = 128,
-            .ffn = 8'960,
-            .vocab = 151'936,
-            .context = 131'072,
-            .rope_theta = 10'000.0F,
-            .rms_norm_epsilon = 1e-6F,
-            .tied_head = false,
-            .eos = {151'643}};
+std::span<const std::string_view> shape_names() {
+    static constexpr auto names = [] {
+        std::array<std::string_view, std::size(shapes)> list{};
+        std::ranges::transform(shapes, list.begin(), &NamedShape::name);
+        return list;
+    }();
+    return names;
 }
 
-base::Result<Qwen2Weights> random_weights(const tensor::Config& config, cpu::Pool& pool) {
+std::optional<tensor::Config> find_shape(std::string_view name) {
+    const auto* const found = std::ranges::find(shapes, name, &NamedShape::name);
+    if (found == std::end(shapes)) return std::nullopt;
+    tensor::Config config{.architecture = found->llama ? "llama" : "qwen2",
+                          .layers = found->layers,
+                          .hidden = found->hidden,
+                          .heads = found->heads,
+                          .kv_heads = found->kv_heads,
+                          .head_dim = 128,
+                          .ffn = found->ffn,
+                          .vocab = found->vocab,
+                          .context = 131'072,
+                          .rope_theta = found->rope_theta,
+                          .rms_norm_epsilon = found->epsilon,
+                          .qkv_bias = !found->llama,
+                          .tied_head = false,
+                          .eos = {found->llama ? 128'001 : 151'643}};
+    if (found->llama) config.rope_scaling.emplace();
+    return config;
+}
+
+base::Result<Weights> random_weights(const tensor::Config& config, DataType type, cpu::Pool& pool) {
+    if (type != DataType::bf16)
+        return base::fail(base::Code::invalid, "random weights are bf16, not {}",
+                          tensor::name(type));
     Filler filler(pool, 1);
-    Qwen2Weights weights;
+    Weights weights;
     weights.config = config;
     if (!config.tied_head) {
         const std::size_t bytes = std::size_t{config.vocab} * config.hidden * 2;
@@ -87,7 +122,7 @@ base::Result<Qwen2Weights> random_weights(const tensor::Config& config, cpu::Poo
     const std::uint32_t attended = config.heads * config.head_dim;
     const std::uint32_t qkv = attended + 2 * config.kv_heads * config.head_dim;
     for (std::uint32_t i = 0; i < config.layers; ++i) {
-        Qwen2Layer layer;
+        Layer layer;
         layer.attention_norm.assign(config.hidden, 1.0F);
         layer.ffn_norm.assign(config.hidden, 1.0F);
         layer.qkv_bias.assign(qkv, 0.125F);

@@ -2,22 +2,29 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
 
 #include "model/model.h"
-#include "model/qwen2_weights.h"
+#include "model/weights.h"
 #include "tensor/config.h"
 
 namespace holdfast::model {
 
-// The shape of DeepSeek-R1-Distill-Qwen-1.5B.
-tensor::Config r1_distill_qwen_1_5b();
+// The DeepSeek-R1 distills: r1-1.5b, r1-7b, r1-14b, r1-32b (Qwen2), r1-llama-8b, r1-llama-70b.
+std::span<const std::string_view> shape_names();
+std::optional<tensor::Config> find_shape(std::string_view name);
 
-// bf16 weights that are a hash of their place, scaled so that activations stay near 1.
-[[nodiscard]] base::Result<Qwen2Weights> random_weights(const tensor::Config& config,
-                                                        cpu::Pool& pool);
-
-// A model of such weights; the same on every machine. Errors as load().
+// A model whose matrices are of `weights` (head and embedding as load() would convert them, see
+// weights.h) and hold numbers that are a hash of their place, scaled so that activations stay near
+// 1; the same on every machine. options.weights is ignored. Errors as load().
 [[nodiscard]] base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
+                                                                tensor::DataType weights,
                                                                 const LoadOptions& options);
+
+// Its weights. bf16 only, so far.
+[[nodiscard]] base::Result<Weights> random_weights(const tensor::Config& config,
+                                                   tensor::DataType weights, cpu::Pool& pool);
 
 }  // namespace holdfast::model

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "tensor/file_map.h"
+#include "tensor/gguf.h"
 #include "tensor/safetensors.h"
 
 namespace holdfast::tensor {
@@ -18,7 +20,9 @@ namespace holdfast::tensor {
 // Immutable after open, any thread.
 class Checkpoint {
 public:
-    // Errors name the file and the reason. Shards are plain file names inside the folder.
+    // Errors name the file and the reason. Shards are plain file names inside the folder; the parts
+    // of a split GGUF file lie beside the first one, which `path` names. A GGUF file with a tensor
+    // that neither Qwen2 nor Llama has is refused: its result would be wrong without that tensor.
     [[nodiscard]] static base::Result<Checkpoint> open(const std::string& path);
 
     // GGUF files of the Llama architecture keep the rows of each query and key head in another
@@ -31,15 +35,23 @@ public:
     [[nodiscard]] base::Result<const Tensor*> get(std::string_view name,
                                                   std::initializer_list<std::uint64_t> shape) const;
 
+    // The tensor with this name, of whatever shape and type, or null.
+    const Tensor* find(std::string_view name) const;
+    // All of them, by name.
+    std::span<const Tensor> tensors() const { return tensors_; }
+
 private:
-    explicit Checkpoint(std::string folder) : folder_(std::move(folder)) {}
+    explicit Checkpoint(std::string path) : path_(std::move(path)) {}
     base::Result<> add_file(const std::string& name);
     base::Result<> add_shards(const std::string& index_path);
+    base::Result<> add_gguf();
+    base::Result<> add_gguf_tensors(const Gguf& part);
     base::Result<> sort_and_refuse_twins();
 
-    std::string folder_;
+    std::string path_;
     bool interleaved_heads_ = false;
     std::vector<FileMap> files_;
+    std::vector<Gguf> ggufs_;
     std::vector<Tensor> tensors_;  // by name
 };
 

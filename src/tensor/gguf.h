@@ -18,6 +18,14 @@ namespace holdfast::tensor {
 // The path names a GGUF file rather than a folder.
 bool is_gguf(std::string_view path);
 
+// One piece of metadata as the file holds it, checked to lie inside the file.
+struct GgufEntry {
+    std::string_view key;
+    std::uint32_t type = 0, element_type = 0;  // GGUF's numbers; element_type for arrays only
+    std::uint64_t count = 1;                   // elements of an array
+    std::span<const std::byte> value;
+};
+
 // One file, mapped; everything that was read from it has been checked against the file's size, and
 // views stay valid as long as the object lives, also after a move. Any thread may read.
 class Gguf {
@@ -38,22 +46,21 @@ public:
     base::Result<std::optional<std::vector<std::int64_t>>> integers(std::string_view key) const;
     base::Result<std::optional<std::vector<double>>> numbers(std::string_view key) const;
 
+    // All entries, by key.
+    std::span<const GgufEntry> entries() const { return entries_; }
+
     // By name; names, types and shapes are the file's own (the shape outermost first, as in
     // safetensors).
     std::span<const Tensor> tensors() const { return tensors_; }
     const std::string& file() const { return file_; }
 
 private:
-    struct Entry {
-        std::string_view key;
-        std::uint32_t type = 0, element_type = 0;  // GGUF's numbers
-        std::uint64_t count = 1;                   // elements of an array
-        std::span<const std::byte> value;
-    };
+    Gguf() = default;
+    const GgufEntry* find(std::string_view key) const;
 
     std::string file_;
     std::optional<FileMap> map_;
-    std::vector<Entry> entries_;  // by key
+    std::vector<GgufEntry> entries_;  // by key
     std::vector<Tensor> tensors_;
 };
 

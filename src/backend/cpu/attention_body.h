@@ -6,33 +6,83 @@ namespace {
 
 constexpr std::uint32_t pair_tokens = 2 * key_block_tokens;  // one accumulate() scores two blocks
 
+// Kept numbers as vectors of floats. The compiler's own vectors need no intrinsics, so that this is
+// written once for all instruction sets.
+template <class Element>
+using Kept [[gnu::vector_size(Lanes::width * sizeof(Element))]] = Element;
+
+template <class Element>
+HF_INLINE Kept<Element> load_kept(const std::byte* at) {
+    Kept<Element> loaded;
+    __builtin_memcpy(&loaded, at, sizeof loaded);
+    return loaded;
+}
+
+HF_INLINE Lanes to_lanes(Kept<float> values) {
+    Lanes lanes;
+    __builtin_memcpy(&lanes.v, &values, sizeof lanes.v);
+    return lanes;
+}
+
+struct F32Kept {
+    static constexpr std::size_t element_bytes = 4;
+    static constexpr bool scaled = false;
+    HF_INLINE static Lanes load(const std::byte* at) { return to_lanes(load_kept<float>(at)); }
+};
+
+struct Bf16Kept {
+    static constexpr std::size_t element_bytes = 2;
+    static constexpr bool scaled = false;
+    HF_INLINE static Lanes load(const std::byte* at) {
+        const auto bits = __builtin_convertvector(load_kept<std::uint16_t>(at), Kept<std::uint32_t>)
+                          << 16;
+        Kept<float> values;
+        __builtin_memcpy(&values, &bits, sizeof values);
+        return to_lanes(values);
+    }
+};
+
+struct Q8Kept {
+    static constexpr std::size_t element_bytes = 1;
+    static constexpr bool scaled = true;
+    HF_INLINE static Lanes load(const std::byte* at) {
+        const auto wide = __builtin_convertvector(load_kept<std::int8_t>(at), Kept<std::int32_t>);
+        return to_lanes(__builtin_convertvector(wide, Kept<float>));
+    }
+};
+
 // Keys of two neighbouring blocks: k is the dimension, the 32 outputs are tokens.
+template <class Type>
 struct KeySource {
-    const float* first;
-    const float* second;
+    const std::byte* first;
+    const std::byte* second;
     HF_INLINE void load(std::uint32_t k, int pair, Lanes& low, Lanes& high) const {
-        low = Lanes::load(first + std::size_t{k} * key_block_tokens + pair * Lanes::width);
-        high = Lanes::load(second + std::size_t{k} * key_block_tokens + pair * Lanes::width);
+        const std::size_t at =
+            (std::size_t{k} * key_block_tokens + pair * Lanes::width) * Type::element_bytes;
+        low = Type::load(first + at);
+        high = Type::load(second + at);
     }
 };
 
 // Values of one block: k is the token, the 32 outputs are dimensions.
+template <class Type>
 struct ValueSource {
-    const float* values;
+    const std::byte* values;
     std::uint32_t head_dim;
     HF_INLINE void load(std::uint32_t k, int pair, Lanes& low, Lanes& high) const {
-        const float* const at = values + std::size_t{k} * head_dim + pair * Lanes::width;
-        low = Lanes::load(at);
-        high = Lanes::load(at + lane_count);
+        const std::byte* const at =
+            values + (std::size_t{k} * head_dim + pair * Lanes::width) * Type::element_bytes;
+        low = Type::load(at);
+        high = Type::load(at + lane_count * Type::element_bytes);
     }
 };
 
 // The running state of Rows queries that share a key head.
-template <int Rows>
+template <int Rows, class Type>
 class AttentionTile {
 public:
     AttentionTile(const AttentionJob& job, std::uint32_t kv_head, std::uint32_t begin)
-        : job_(job), head_offset_(std::size_t{kv_head} * job.head_dim * key_block_tokens) {
+        : job_(job), head_offset_(kv_head * job.kept.head_stride) {
         const std::uint32_t group = job.heads / job.kv_heads;
         for (int row = 0; row < Rows; ++row) {
             const std::uint32_t token = (begin + row) / group;
@@ -59,6 +109,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t data_offset = Type::scaled ? kv_scale_bytes : 0;
+
     // Positions of the chunk that the row sees.
     std::uint32_t valid(int row, std::uint32_t start) const {
         const std::uint32_t seen = position_[row] - start + 1;
@@ -71,12 +123,28 @@ private:
         const std::uint32_t tokens = valid(Rows - 1, start);
         for (std::uint32_t token = 0; token < tokens; token += pair_tokens) {
             const std::uint32_t block = (start + token) / key_block_tokens;
-            const float* const keys = job_.keys + head_offset_;
-            const float* const first = keys + job_.blocks[block] * job_.block_stride;
-            const float* const second =
-                block < last_block ? keys + job_.blocks[block + 1] * job_.block_stride : first;
-            accumulate<Rows, Rows, 1>(KeySource{first, second}, queries_, job_.head_dim,
-                                      scores_ + token, chunk_positions, true);
+            const std::byte* const first = key_head(block);
+            const std::byte* const second = block < last_block ? key_head(block + 1) : first;
+            accumulate<Rows, Rows, 1>(KeySource<Type>{first + data_offset, second + data_offset},
+                                      queries_, job_.head_dim, scores_ + token, chunk_positions,
+                                      true);
+            if constexpr (Type::scaled) {
+                scale_scores(token, reinterpret_cast<const float*>(first));
+                scale_scores(token + key_block_tokens, reinterpret_cast<const float*>(second));
+            }
+        }
+    }
+
+    const std::byte* key_head(std::uint32_t block) const {
+        return job_.kept.keys + job_.blocks[block] * job_.kept.block_stride + head_offset_;
+    }
+
+    void scale_scores(std::uint32_t token, const float* scales) {
+        HF_UNROLL for (int row = 0; row < Rows; ++row) {
+            HF_UNROLL for (int part = 0; part < lane_parts; ++part) {
+                float* const at = scores_ + row * chunk_positions + token + part * Lanes::width;
+                (Lanes::load(at) * Lanes::load(scales + part * Lanes::width)).store(at);
+            }
         }
     }
 
@@ -140,13 +208,23 @@ private:
             const std::uint32_t slot = from % key_block_tokens;
             const std::uint32_t room = key_block_tokens - slot;
             const std::uint32_t count = to - from < room ? to - from : room;
-            const std::uint32_t block = job_.blocks[(start + from) / key_block_tokens];
-            const float* const values = job_.values + block * job_.block_stride + head_offset_ +
-                                        std::size_t{slot} * job_.head_dim;
+            const std::byte* const head =
+                job_.kept.values +
+                job_.blocks[(start + from) / key_block_tokens] * job_.kept.block_stride +
+                head_offset_;
+            float* const weights = scores_ + row * chunk_positions + from;
+            if constexpr (Type::scaled) {
+                const auto* const scales = reinterpret_cast<const float*>(head) + slot;
+                for (int i = 0; i < Count; ++i)
+                    for (std::uint32_t t = 0; t < count; ++t)
+                        weights[i * chunk_positions + t] *= scales[t];
+            }
+            const std::byte* const values =
+                head + data_offset + std::size_t{slot} * job_.head_dim * Type::element_bytes;
             for (std::uint32_t d = 0; d < job_.head_dim; d += panel_outputs)
-                accumulate<Count, 1, chunk_positions>(ValueSource{values + d, job_.head_dim},
-                                                      scores_ + row * chunk_positions + from, count,
-                                                      weighted_[row] + d, head_dim_max, false);
+                accumulate<Count, 1, chunk_positions>(
+                    ValueSource<Type>{values + d * Type::element_bytes, job_.head_dim}, weights,
+                    count, weighted_[row] + d, head_dim_max, false);
             from += count;
         }
     }
@@ -168,18 +246,29 @@ private:
     alignas(64) float weighted_[Rows][head_dim_max];
 };
 
+template <class Type>
 struct AttentionRows {
     const AttentionJob& job;
     std::uint32_t kv_head, begin;
     template <int Rows>
     void run() const {
-        AttentionTile<Rows>(job, kv_head, begin).run();
+        AttentionTile<Rows, Type>(job, kv_head, begin).run();
     }
 };
 
 void attention(const AttentionJob& job, std::uint32_t kv_head, std::uint32_t begin,
                std::uint32_t end) {
-    with_rows<tile_rows_max>(end - begin, AttentionRows{job, kv_head, begin});
+    switch (job.kept.type) {
+        case KvType::f32:
+            return with_rows<tile_rows_max>(end - begin,
+                                            AttentionRows<F32Kept>{job, kv_head, begin});
+        case KvType::bf16:
+            return with_rows<tile_rows_max>(end - begin,
+                                            AttentionRows<Bf16Kept>{job, kv_head, begin});
+        case KvType::q8:
+            return with_rows<tile_rows_max>(end - begin,
+                                            AttentionRows<Q8Kept>{job, kv_head, begin});
+    }
 }
 
 }  // namespace

@@ -57,21 +57,23 @@ struct LinearJob {
 // with one float32 scale for each token and key head (largest magnitude / 127). What a token's key
 // and value become depends on them alone, so that the numerics contract holds for each type.
 enum class KvType : std::uint8_t { f32, bf16, q8 };
+inline constexpr KvType all_kv_types[] = {KvType::f32, KvType::bf16, KvType::q8};
 
-// The blocks of one layer, from block 0 on.
+// The blocks of one layer, from block 0 on. In a block every key head has its place: the keys as
+// [head_dim][16 tokens], the values as [16 tokens][head_dim]. With q8 the 16 scales stand before
+// them.
 struct KvLayer {
     KvType type = KvType::f32;
     const std::byte* keys = nullptr;
     const std::byte* values = nullptr;
     std::size_t block_stride = 0;  // bytes from one block to the next, in keys and in values
+    std::size_t head_stride = 0;   // bytes from one key head to the next within a block
 };
+inline constexpr std::size_t kv_scale_bytes = key_block_tokens * sizeof(float);
 
 // Causal attention of the consecutive positions of one sequence over everything before them.
-// Within a block, keys are [kv_head][head_dim][16 tokens], values [kv_head][16 tokens][head_dim].
 struct AttentionJob {
-    const float* keys = nullptr;  // of block 0 of this layer
-    const float* values = nullptr;
-    std::size_t block_stride = 0;  // floats from one block to the next, in keys and in values
+    KvLayer kept;
     const std::uint32_t* blocks = nullptr;  // of the sequence, from position 0 on
     std::uint32_t position = 0;             // of the first row
     std::uint32_t heads = 0, kv_heads = 0, head_dim = 0;
@@ -105,7 +107,10 @@ struct Kernels {
     // i / group, head kv_head * group + i % group, where group = heads / kv_heads. Per chunk of 128
     // positions: scores are chains over head_dim; the maximum is updated; old sums are multiplied
     // by exp(old maximum - new maximum) when it grew; weights exp(score - maximum) are summed in 16
-    // strided chains, values in one chain by ascending position. head_dim is a multiple of 32.
+    // strided chains, values in one chain by ascending position. With q8 a chain runs over the
+    // 8-bit numbers; a score is multiplied by its key's scale after its chain, and a weight by its
+    // value's scale before the chain of values (not in the sum of weights). head_dim is a multiple
+    // of 32.
     void (*attention)(const AttentionJob& job, std::uint32_t kv_head, std::uint32_t begin,
                       std::uint32_t end);
 

@@ -13,7 +13,6 @@
 #include "backend/cpu/float16.h"
 #include "backend/cpu/ops.h"
 #include "backend/cpu/packed.h"
-#include "backend/cpu/rotary.h"
 #include "base/random.h"
 
 namespace holdfast::cpu {
@@ -231,130 +230,6 @@ TEST(RmsNorm, AgreesWithTheFormula) {
     }
 }
 
-struct AttentionCase {
-    std::uint32_t heads, kv_heads, head_dim, position, rows;
-};
-
-// Keys and values of a sequence in shuffled blocks, everything else poisoned.
-class AttentionFixture {
-public:
-    explicit AttentionFixture(const AttentionCase& c)
-        : c_(c), tokens_(c.position + c.rows), columns_(c.kv_heads * c.head_dim) {
-        const std::uint32_t count = tokens_ / key_block_tokens + 1;
-        for (std::uint32_t i = 0; i < count; ++i) blocks_.push_back(count - 1 - i);
-        const std::size_t stride = std::size_t{columns_} * key_block_tokens;
-        constexpr float poison = std::numeric_limits<float>::quiet_NaN();
-        keys_.assign(count * stride, poison);
-        values_.assign(count * stride, poison);
-        for (std::uint32_t t = 0; t < tokens_; ++t) {
-            const Values k = key(t), v = value(t);
-            const std::size_t block = blocks_[t / key_block_tokens] * stride;
-            const std::size_t slot = t % key_block_tokens;
-            for (std::size_t i = 0; i < columns_; ++i) {
-                const std::size_t head = i / c.head_dim, d = i % c.head_dim;
-                keys_[block + i * key_block_tokens + slot] = k[i];
-                values_[block + (head * key_block_tokens + slot) * c.head_dim + d] = v[i];
-            }
-        }
-    }
-
-    // Rows [first, first + count) in tiles of at most `tile` queries.
-    Values run(Isa isa, std::uint32_t first, std::uint32_t count, std::uint32_t tile) const {
-        const std::size_t stride = std::size_t{c_.heads} * c_.head_dim;
-        const Values queries = noise(c_.rows * stride, 7, 2);
-        Values out(count * stride);
-        const AttentionJob job{keys_.data(),
-                               values_.data(),
-                               std::size_t{columns_} * key_block_tokens,
-                               blocks_.data(),
-                               c_.position + first,
-                               c_.heads,
-                               c_.kv_heads,
-                               c_.head_dim,
-                               1 / std::sqrt(static_cast<float>(c_.head_dim)),
-                               queries.data() + first * stride,
-                               stride,
-                               out.data(),
-                               stride};
-        const std::uint32_t all = count * (c_.heads / c_.kv_heads);
-        for (std::uint32_t head = 0; head < c_.kv_heads; ++head)
-            for (std::uint32_t i = 0; i < all; i += tile)
-                kernels(isa).attention(job, head, i, std::min(all, i + tile));
-        return out;
-    }
-
-    std::vector<double> expected() const {
-        const std::size_t stride = std::size_t{c_.heads} * c_.head_dim;
-        const Values queries = noise(c_.rows * stride, 7, 2);
-        std::vector<double> out(c_.rows * stride);
-        for (std::uint32_t row = 0; row < c_.rows; ++row)
-            for (std::uint32_t head = 0; head < c_.heads; ++head) add_head(queries, row, head, out);
-        return out;
-    }
-
-private:
-    Values key(std::uint32_t token) const { return noise(columns_, 1'000 + token, 2); }
-    Values value(std::uint32_t token) const { return noise(columns_, 100'000 + token); }
-
-    void add_head(const Values& queries, std::uint32_t row, std::uint32_t head,
-                  std::vector<double>& out) const {
-        const std::size_t at = (std::size_t{row} * c_.heads + head) * c_.head_dim;
-        const std::size_t kv = head / (c_.heads / c_.kv_heads) * c_.head_dim;
-        std::vector<double> weights;
-        double sum = 0;
-        for (std::uint32_t t = 0; t <= c_.position + row; ++t) {
-            const Values k = key(t);
-            double score = 0;
-            for (std::size_t d = 0; d < c_.head_dim; ++d)
-                score += static_cast<double>(queries[at + d]) * k[kv + d];
-            weights.push_back(std::exp(score / std::sqrt(static_cast<double>(c_.head_dim))));
-            sum += weights.back();
-        }
-        for (std::uint32_t t = 0; t < weights.size(); ++t) {
-            const Values v = value(t);
-            for (std::size_t d = 0; d < c_.head_dim; ++d)
-                out[at + d] += weights[t] / sum * v[kv + d];
-        }
-    }
-
-    AttentionCase c_;
-    std::uint32_t tokens_, columns_;
-    std::vector<std::uint32_t> blocks_;
-    Values keys_, values_;
-};
-
-constexpr AttentionCase attention_cases[] = {
-    {6, 2, 32, 0, 1},   {6, 2, 32, 0, 40},   {4, 4, 64, 100, 30}, {12, 2, 128, 250, 9},
-    {14, 1, 32, 15, 3}, {2, 1, 256, 127, 2}, {6, 2, 32, 120, 20}, {1, 1, 32, 383, 2},
-};
-
-TEST(Attention, AgreesWithTheFormulaAndNeverReadsWhatARowMustNotSee) {
-    for (const AttentionCase& c : attention_cases) {
-        const AttentionFixture fixture(c);
-        const Values out = on_every_isa(
-            [&](Isa isa) { return fixture.run(isa, 0, c.rows, kernels(isa).tile_rows_max); });
-        const auto expected = fixture.expected();
-        for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 2e-6);
-    }
-}
-
-TEST(Attention, GivesARowTheSameBitsHoweverRowsAreTiledAndSliced) {
-    for (const AttentionCase& c : attention_cases) {
-        const AttentionFixture fixture(c);
-        for (const Isa isa : isas()) {
-            const Values whole = fixture.run(isa, 0, c.rows, kernels(isa).tile_rows_max);
-            for (std::uint32_t tile = 1; tile < kernels(isa).tile_rows_max; ++tile)
-                ASSERT_TRUE(same_bits(whole, fixture.run(isa, 0, c.rows, tile))) << tile;
-            Values single;
-            for (std::uint32_t row = 0; row < c.rows; ++row) {
-                const Values one = fixture.run(isa, row, 1, kernels(isa).tile_rows_max);
-                single.insert(single.end(), one.begin(), one.end());
-            }
-            ASSERT_TRUE(same_bits(whole, single)) << name(isa);
-        }
-    }
-}
-
 TEST(PackedMatrix, GivesBackTheWeightsOfAnOutput) {
     auto pool = Pool::make(1);
     for (const DataType type : {DataType::bf16, DataType::f16, DataType::f32}) {
@@ -400,36 +275,6 @@ TEST(FindNotFinite, NamesTheFirstBadElement) {
     halves[4] = 0xfc00;  // its negative infinity, an ordinary bf16
     EXPECT_EQ(find_not_finite(DataType::f16, narrow, halves.size()), 4U);
     EXPECT_EQ(find_not_finite(DataType::bf16, narrow, halves.size()), 4'097U);
-}
-
-TEST(Rotary, TurnsByTheAnglesOfTheFormulaUpToPosition131072) {
-    const Rotary rotary(10'000.0F, 128);
-    Values sines(64), cosines(64);
-    for (const std::uint32_t position : {0U, 1U, 17U, 4'095U, 131'071U}) {
-        rotary.angles(position, sines.data(), cosines.data());
-        for (std::size_t i = 0; i < 64; ++i) {
-            // transformers rounds frequency and angle to float32.
-            const auto frequency =
-                1.0F / static_cast<float>(std::pow(10'000.0, static_cast<double>(i) / 64));
-            const double angle = static_cast<float>(position) * frequency;
-            EXPECT_NEAR(sines[i], std::sin(angle), 6e-8) << position << " " << i;
-            EXPECT_NEAR(cosines[i], std::cos(angle), 6e-8) << position << " " << i;
-        }
-    }
-}
-
-TEST(Rotary, HasAccuratePolynomials) {
-    for (int i = -200'000; i <= 200'000; ++i) {
-        const double angle = i * 1.2345;
-        const SineCosine both = sine_cosine(angle);
-        ASSERT_NEAR(both.sine, std::sin(angle), 1e-15) << angle;
-        ASSERT_NEAR(both.cosine, std::cos(angle), 1e-15) << angle;
-    }
-    for (const double base : {1.0, 500.0, 1e4, 1e6, 1e12})
-        for (int i = 0; i <= 64; ++i) {
-            const double expected = std::pow(base, i / 64.0);
-            ASSERT_NEAR(power(base, i / 64.0), expected, 1e-14 * expected);
-        }
 }
 
 }  // namespace

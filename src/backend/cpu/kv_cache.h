@@ -23,12 +23,14 @@ struct KvShape {
     std::uint32_t layers = 0, blocks = 0, kv_heads = 0, head_dim = 0;
 };
 
-// Different threads may keep different tokens at the same time.
+// Keys and values of a model. Different threads may keep different tokens at the same time.
 class KvCache {
 public:
     KvCache() = default;
     [[nodiscard]] static base::Result<KvCache> reserve(const KvShape& shape);
     static std::size_t needed_bytes(const KvShape& shape);
+    // Of one key head in one block, keys or values.
+    static std::size_t head_bytes(const KvShape& shape);
 
     const KvShape& shape() const { return shape_; }
 
@@ -40,6 +42,9 @@ public:
     KvLayer layer(std::uint32_t layer) const;
 
 private:
+    std::size_t block_bytes() const;
+    std::byte* keys(std::uint32_t layer) const;
+
     KvShape shape_;
     Memory memory_;
 };

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstddef>
 
+#include "base/assert.h"
+
 namespace holdfast::cpu {
 namespace {
 
@@ -64,6 +66,27 @@ Rotary::Rotary(float theta, std::uint32_t head_dim) : frequencies_(head_dim / 2)
         const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
         frequencies_[i] = 1.0F / static_cast<float>(power(theta, exponent));
     }
+}
+
+void Rotary::stretch(const tensor::RopeScaling& scaling) {
+    constexpr float two_pi = 6.28318530717958647692F;
+    const auto context = static_cast<float>(scaling.original_context);
+    const float low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
+    const float long_wave = context / low, short_wave = context / high;
+    for (float& frequency : frequencies_) {
+        const float wave = 1.0F / frequency * two_pi;
+        if (wave > long_wave) {
+            frequency = frequency / scaling.factor;
+        } else if (wave >= short_wave) {
+            const float smooth = (1.0F / wave * context - low) / (high - low);
+            frequency = (1.0F - smooth) * frequency / scaling.factor + smooth * frequency;
+        }
+    }
+}
+
+void Rotary::divide(std::span<const float> divisors) {
+    HF_ASSERT(divisors.size() == frequencies_.size());
+    for (std::size_t i = 0; i < divisors.size(); ++i) frequencies_[i] /= divisors[i];
 }
 
 void Rotary::angles(std::uint32_t position, float* sines, float* cosines) const {

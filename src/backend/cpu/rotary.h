@@ -1,11 +1,14 @@
-// Rotary position embedding as transformers computes it for Qwen2 in float32: dimension i of a head
-// turns with dimension i + head_dim / 2 by the angle position * theta^(-2i / head_dim).
-// Su et al., "RoFormer", 2021. Sine, cosine and powers are our own double-precision polynomials,
-// because the C library's results differ between versions.
+// Rotary position embedding as transformers computes it for Qwen2 and Llama in float32: dimension i
+// of a head turns with dimension i + head_dim / 2 by the angle position * theta^(-2i / head_dim),
+// whose frequency Llama 3.1 stretches. Su et al., "RoFormer", 2021. Sine, cosine and powers are our
+// own double-precision polynomials, because the C library's results differ between versions.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
+
+#include "tensor/config.h"
 
 namespace holdfast::cpu {
 
@@ -25,7 +28,17 @@ public:
     Rotary() = default;
     Rotary(float theta, std::uint32_t head_dim);
 
+    // Llama 3.1's frequencies: those of long waves are divided by the factor, those of short ones
+    // stay, those between are a mixture. transformers, _compute_llama3_parameters, in its order of
+    // float32 operations (where a number divided by a tensor is the tensor's reciprocal times the
+    // number).
+    void stretch(const tensor::RopeScaling& scaling);
+    // GGUF's form of the same: each frequency is divided by its number, one for each pair.
+    void divide(std::span<const float> divisors);
+
     std::uint32_t pairs() const { return static_cast<std::uint32_t>(frequencies_.size()); }
+
+    std::span<const float> frequencies() const { return frequencies_; }
 
     // pairs() sines, pairs() cosines. Like transformers, angle and frequency are rounded to
     // float32.

@@ -1,4 +1,4 @@
-#include "model/qwen2.h"
+#include "model/decoder.h"
 
 #include <gtest/gtest.h>
 
@@ -50,9 +50,9 @@ struct Sequence {
     }
 };
 
-class Qwen2Test : public ::testing::Test {
+class DecoderTest : public ::testing::Test {
 protected:
-    Qwen2Test() { write_checkpoint(folder_, config_, tensors_); }
+    DecoderTest() { write_checkpoint(folder_, config_, tensors_); }
 
     std::unique_ptr<Model> load_variant(const Variant& variant) {
         auto model = load(folder_.path(), {.threads = variant.threads,
@@ -120,7 +120,7 @@ double largest_difference(const Logits& rows, const std::vector<std::vector<doub
     return worst;
 }
 
-TEST_F(Qwen2Test, ComputesWhatTheFormulasSay) {
+TEST_F(DecoderTest, ComputesWhatTheFormulasSay) {
     const Tokens tokens = some_tokens(200, 0);
     const auto model = load_variant({});
     const auto expected = Reference(config_, tensors_).logits(tokens);
@@ -129,7 +129,7 @@ TEST_F(Qwen2Test, ComputesWhatTheFormulasSay) {
     EXPECT_LT(largest_difference(rows, expected), 1e-5);
 }
 
-TEST_F(Qwen2Test, GivesTheSameBitsOnEveryInstructionSetAndNumberOfThreads) {
+TEST_F(DecoderTest, GivesTheSameBitsOnEveryInstructionSetAndNumberOfThreads) {
     const Tokens tokens = some_tokens(150, 1);
     Logits first;
     for (const Variant& variant : variants({1, 2, 3})) {
@@ -140,7 +140,7 @@ TEST_F(Qwen2Test, GivesTheSameBitsOnEveryInstructionSetAndNumberOfThreads) {
     }
 }
 
-TEST_F(Qwen2Test, GivesTheSameBitsHoweverThePromptIsCut) {
+TEST_F(DecoderTest, GivesTheSameBitsHoweverThePromptIsCut) {
     const Tokens tokens = some_tokens(200, 2);
     for (const Variant& variant : variants({2})) {
         const auto model = load_variant(variant);
@@ -153,7 +153,7 @@ TEST_F(Qwen2Test, GivesTheSameBitsHoweverThePromptIsCut) {
     }
 }
 
-TEST_F(Qwen2Test, GivesTheSameBitsAloneAndAmong31Others) {
+TEST_F(DecoderTest, GivesTheSameBitsAloneAndAmong31Others) {
     for (const Variant& variant : variants({2})) {
         const auto model = load_variant(variant);
         std::vector<Sequence> sequences;
@@ -181,7 +181,7 @@ TEST_F(Qwen2Test, GivesTheSameBitsAloneAndAmong31Others) {
     }
 }
 
-TEST_F(Qwen2Test, LeavesNoTraceOfOneSequenceInAnotherThatReusesItsBlocks) {
+TEST_F(DecoderTest, LeavesNoTraceOfOneSequenceInAnotherThatReusesItsBlocks) {
     const auto model = load_variant({});
     const Tokens tokens = some_tokens(37, 3);
     const Logits fresh = run(*model, tokens, 37);
@@ -189,7 +189,7 @@ TEST_F(Qwen2Test, LeavesNoTraceOfOneSequenceInAnotherThatReusesItsBlocks) {
     expect_same_bits(fresh, run(*model, tokens, 37), "after another sequence");
 }
 
-TEST_F(Qwen2Test, GivesLogitsOnlyForTheTokensThatWantThem) {
+TEST_F(DecoderTest, GivesLogitsOnlyForTheTokensThatWantThem) {
     const auto model = load_variant({.threads = 2});
     const Tokens tokens = some_tokens(40, 5);
     const Logits all = run(*model, tokens, 40);
@@ -206,14 +206,14 @@ TEST_F(Qwen2Test, GivesLogitsOnlyForTheTokensThatWantThem) {
     EXPECT_TRUE(model->forward(none).empty());
 }
 
-TEST_F(Qwen2Test, MovesItsProgressSeveralTimesPerLayer) {
+TEST_F(DecoderTest, MovesItsProgressSeveralTimesPerLayer) {
     const auto model = load_variant({});
     const std::uint64_t before = model->progress();
     run(*model, some_tokens(1, 6), 1);
     EXPECT_GE(model->progress() - before, std::uint64_t{3} * config_.layers);
 }
 
-TEST_F(Qwen2Test, ReadsTiedHeadsAndFloat32) {
+TEST_F(DecoderTest, ReadsTiedHeadsAndFloat32) {
     config_.tied_head = true;
     tensors_ = random_tensors(config_, 4);
     const Tokens tokens = some_tokens(60, 7);
@@ -230,7 +230,7 @@ TEST_F(Qwen2Test, ReadsTiedHeadsAndFloat32) {
     }
 }
 
-TEST_F(Qwen2Test, HasAFingerprintOfConfigurationAndWeights) {
+TEST_F(DecoderTest, HasAFingerprintOfConfigurationAndWeights) {
     const std::string original = load_variant({})->fingerprint();
     EXPECT_TRUE(original.starts_with("portable-1-bf16-")) << original;
     EXPECT_EQ(original, load_variant({.isa = "scalar", .threads = 2})->fingerprint());

@@ -1,4 +1,4 @@
-#include "model/qwen2.h"
+#include "model/decoder.h"
 
 #include <algorithm>
 #include <array>
@@ -19,9 +19,9 @@ std::uint32_t widest_input(const tensor::Config& config) {
     return std::max({config.hidden, config.ffn, config.heads * config.head_dim});
 }
 
-std::size_t kept_floats(const tensor::Config& config, const LoadOptions& options) {
-    return std::size_t{2} * config.layers * needed_blocks(options) * block_tokens *
-           config.kv_heads * config.head_dim;
+cpu::KvShape kept_shape(const tensor::Config& config, const LoadOptions& options) {
+    return {options.kv_type, config.layers, needed_blocks(options), config.kv_heads,
+            config.head_dim};
 }
 
 // Columns of hidden, normed, qkv, attended, gated and angles.
@@ -43,47 +43,40 @@ Shape shape_of(const tensor::Config& config) {
             config.head_dim,     config.ffn,    config.vocab,  config.context, config.eos};
 }
 
-// Puts one token's key into its block: [kv_head][head_dim][16 tokens].
-void keep_key(const float* key, std::uint32_t columns, std::uint32_t slot, float* block) {
-    for (std::size_t i = 0; i < columns; ++i) block[i * block_tokens + slot] = key[i];
-}
-
-// And its value: [kv_head][16 tokens][head_dim].
-void keep_value(const float* value, std::uint32_t kv_heads, std::uint32_t head_dim,
-                std::uint32_t slot, float* block) {
-    for (std::size_t head = 0; head < kv_heads; ++head)
-        std::memcpy(block + (head * block_tokens + slot) * head_dim, value + head * head_dim,
-                    head_dim * sizeof(float));
+cpu::Rotary rotary_of(const tensor::Config& config) {
+    cpu::Rotary rotary(config.rope_theta, config.head_dim);
+    if (config.rope_scaling) rotary.stretch(*config.rope_scaling);
+    if (!config.rope_divisors.empty()) rotary.divide(config.rope_divisors);
+    return rotary;
 }
 
 }  // namespace
 
-base::Result<std::unique_ptr<cpu::Ops>> Qwen2::make_ops(const tensor::Config& config,
-                                                        const LoadOptions& options) {
+base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& config,
+                                                          const LoadOptions& options) {
     HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(options.isa));
     return cpu::Ops::make(isa, options.threads, options.batch_tokens_max, widest_input(config));
 }
 
-std::size_t Qwen2::working_bytes(const tensor::Config& config, const LoadOptions& options) {
+std::size_t Decoder::working_bytes(const tensor::Config& config, const LoadOptions& options) {
     const std::size_t rows = options.batch_tokens_max;
-    return sizeof(float) * (kept_floats(config, options) + activation_floats(config, options) +
-                            rows * config.vocab + rows * widest_input(config));
+    return cpu::KvCache::needed_bytes(kept_shape(config, options)) +
+           sizeof(float) * (activation_floats(config, options) + rows * config.vocab +
+                            rows * widest_input(config));
 }
 
-Qwen2::Qwen2(Qwen2Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options)
+Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options)
     : weights_(std::move(weights)),
       ops_(std::move(ops)),
       shape_(shape_of(weights_.config)),
-      rotary_(weights_.config.rope_theta, shape_.head_dim),
+      rotary_(rotary_of(weights_.config)),
       blocks_(needed_blocks(options)),
       batch_tokens_max_(options.batch_tokens_max) {}
 
-base::Result<std::unique_ptr<Model>> Qwen2::make(Qwen2Weights weights,
-                                                 std::unique_ptr<cpu::Ops> ops,
-                                                 const LoadOptions& options) {
-    std::unique_ptr<Qwen2> model(new Qwen2(std::move(weights), std::move(ops), options));
-    HF_TRY_ASSIGN(model->kept_, cpu::Floats::reserve(kept_floats(model->weights_.config, options),
-                                                     "keys and values"));
+base::Result<std::unique_ptr<Model>> Decoder::make(Weights weights, std::unique_ptr<cpu::Ops> ops,
+                                                   const LoadOptions& options) {
+    std::unique_ptr<Decoder> model(new Decoder(std::move(weights), std::move(ops), options));
+    HF_TRY_ASSIGN(model->kept_, cpu::KvCache::reserve(kept_shape(model->weights_.config, options)));
     HF_TRY_ASSIGN(
         model->activations_,
         cpu::Floats::reserve(activation_floats(model->weights_.config, options), "activations"));
@@ -94,7 +87,7 @@ base::Result<std::unique_ptr<Model>> Qwen2::make(Qwen2Weights weights,
     return model;
 }
 
-void Qwen2::place_scratch() {
+void Decoder::place_scratch() {
     float* at = activations_.data();
     const auto columns = activation_columns(weights_.config);
     cpu::Rows* const places[] = {&hidden_, &normed_, &qkv_, &attended_, &gated_, &angles_};
@@ -107,21 +100,13 @@ void Qwen2::place_scratch() {
     tasks_.resize(std::size_t{batch_tokens_max_} * shape_.heads);
 }
 
-float* Qwen2::layer_keys(std::size_t layer) const {
-    return kept_.data() + 2 * layer * blocks_ * block_stride();
-}
-
-float* Qwen2::layer_values(std::size_t layer) const {
-    return layer_keys(layer) + blocks_ * block_stride();
-}
-
-std::span<const float> Qwen2::forward(std::span<const Slice> slices) {
+std::span<const float> Decoder::forward(std::span<const Slice> slices) {
     list_rows(slices);
     embed();
     const auto rows = static_cast<std::uint32_t>(rows_.size());
     const float epsilon = weights_.config.rms_norm_epsilon;
-    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-        const Qwen2Layer& layer = weights_.layers[i];
+    for (std::uint32_t i = 0; i < weights_.layers.size(); ++i) {
+        const Layer& layer = weights_.layers[i];
         ops_->rms_norm(hidden_, rows, layer.attention_norm, epsilon, normed_);
         ops_->linear(layer.qkv, normed_, rows, {.y = qkv_, .bias = layer.qkv_bias.data()});
         rotate_and_keep(i);
@@ -139,7 +124,7 @@ std::span<const float> Qwen2::forward(std::span<const Slice> slices) {
     return {logits_.data(), std::size_t{wanted} * shape_.vocab};
 }
 
-void Qwen2::list_rows(std::span<const Slice> slices) {
+void Decoder::list_rows(std::span<const Slice> slices) {
     rows_.clear();
     parts_.clear();
     for (const Slice& slice : slices) {
@@ -155,8 +140,7 @@ void Qwen2::list_rows(std::span<const Slice> slices) {
             HF_ASSERT(token < shape_.vocab);
             rows_.push_back({token, position, slice.blocks[position / block_tokens]});
         }
-        const cpu::AttentionJob job{.block_stride = block_stride(),
-                                    .blocks = slice.blocks.data(),
+        const cpu::AttentionJob job{.blocks = slice.blocks.data(),
                                     .position = slice.position,
                                     .heads = shape_.heads,
                                     .kv_heads = shape_.kv_heads,
@@ -170,7 +154,7 @@ void Qwen2::list_rows(std::span<const Slice> slices) {
     }
 }
 
-void Qwen2::embed() {
+void Decoder::embed() {
     const std::uint64_t operations = std::uint64_t{rows_.size()} * shape_.hidden * 4;
     ops_->pool().run(static_cast<std::uint32_t>(rows_.size()), operations, [&](std::uint32_t i) {
         const Row& row = rows_[i];
@@ -187,7 +171,7 @@ void Qwen2::embed() {
     });
 }
 
-void Qwen2::rotate_and_keep(std::size_t layer) {
+void Decoder::rotate_and_keep(std::uint32_t layer) {
     const std::uint64_t operations = std::uint64_t{rows_.size()} * query_columns() * 4;
     ops_->pool().run(static_cast<std::uint32_t>(rows_.size()), operations, [&](std::uint32_t i) {
         const Row& row = rows_[i];
@@ -196,25 +180,20 @@ void Qwen2::rotate_and_keep(std::size_t layer) {
         float* const key = query + query_columns();
         const float* const sines = angles_.row(i);
         cpu::rotate(query, shape_.heads + shape_.kv_heads, pairs, sines, sines + pairs);
-        const std::uint32_t slot = row.position % block_tokens;
-        const std::size_t block = row.block * block_stride();
-        keep_key(key, key_columns(), slot, layer_keys(layer) + block);
-        keep_value(key + key_columns(), shape_.kv_heads, shape_.head_dim, slot,
-                   layer_values(layer) + block);
+        kept_.keep(layer, row.block, row.position % block_tokens, key, key + key_columns());
     });
 }
 
-void Qwen2::attend(std::size_t layer) {
+void Decoder::attend(std::uint32_t layer) {
     for (cpu::Ops::AttentionPart& part : parts_) {
-        part.job.keys = layer_keys(layer);
-        part.job.values = layer_values(layer);
+        part.job.kept = kept_.layer(layer);
     }
     ops_->attention(parts_, tasks_);
 }
 
 // Moves the hidden rows that want logits to the front; returns how many they are. A row only ever
 // moves forward, so none is overwritten before it has moved.
-std::uint32_t Qwen2::gather_logit_rows(std::span<const Slice> slices) {
+std::uint32_t Decoder::gather_logit_rows(std::span<const Slice> slices) {
     std::uint32_t wanted = 0;
     std::size_t end = 0;
     for (const Slice& slice : slices) {

@@ -1,4 +1,4 @@
-#include "model/qwen2_weights.h"
+#include "model/weights.h"
 
 #include <fmt/format.h>
 
@@ -34,11 +34,11 @@ public:
         weights_.config = config;
     }
 
-    base::Result<Qwen2Weights> load() {
+    base::Result<Weights> load() {
         const Config& config = weights_.config;
         HF_TRY(load_embedding());
         for (std::uint32_t i = 0; i < config.layers; ++i) {
-            HF_TRY_ASSIGN(Qwen2Layer layer, load_layer(fmt::format("model.layers.{}.", i)));
+            HF_TRY_ASSIGN(Layer layer, load_layer(fmt::format("model.layers.{}.", i)));
             weights_.layers.push_back(std::move(layer));
             report();
         }
@@ -109,9 +109,9 @@ private:
         return {};
     }
 
-    base::Result<Qwen2Layer> load_layer(const std::string& prefix) {
+    base::Result<Layer> load_layer(const std::string& prefix) {
         const Config& config = weights_.config;
-        Qwen2Layer layer;
+        Layer layer;
         HF_TRY_ASSIGN(layer.attention_norm,
                       vector(prefix + "input_layernorm.weight", config.hidden));
         HF_TRY(load_qkv(prefix + "self_attn.", layer));
@@ -126,7 +126,7 @@ private:
         return layer;
     }
 
-    base::Result<> load_qkv(const std::string& prefix, Qwen2Layer& layer) {
+    base::Result<> load_qkv(const std::string& prefix, Layer& layer) {
         const Config& config = weights_.config;
         std::vector<const std::byte*> rows;
         const Tensor* first = nullptr;
@@ -151,7 +151,7 @@ private:
         return {};
     }
 
-    base::Result<> load_gate_up(const std::string& prefix, Qwen2Layer& layer) {
+    base::Result<> load_gate_up(const std::string& prefix, Layer& layer) {
         const Config& config = weights_.config;
         HF_TRY_ASSIGN(const Tensor* const gate,
                       get(prefix + "gate_proj.weight", {config.ffn, config.hidden}));
@@ -174,14 +174,14 @@ private:
     cpu::Pool& pool_;
     const Progress& progress_;
     Fingerprint fingerprint_;
-    Qwen2Weights weights_;
+    Weights weights_;
     std::uint32_t steps_ = 0, steps_done_ = 0;
 };
 
 }  // namespace
 
-base::Result<Qwen2Weights> load_qwen2(const tensor::Checkpoint& checkpoint, const Config& config,
-                                      cpu::Pool& pool, const Progress& progress) {
+base::Result<Weights> load_weights(const tensor::Checkpoint& checkpoint, const Config& config,
+                                   cpu::Pool& pool, const Progress& progress) {
     return Loader(checkpoint, config, pool, progress).load();
 }
 

@@ -1,24 +1,25 @@
-// Qwen2 (Qwen2.5, DeepSeek-R1-Distill-Qwen) on the CPU. Technical report: arXiv 2412.15115; the
-// arithmetic follows transformers' Qwen2ForCausalLM in float32.
+// The decoders of the Qwen2 and Llama families on the CPU: Qwen2.5 (technical report: arXiv
+// 2412.15115), Llama 3 (arXiv 2407.21783) and the DeepSeek-R1 distills of both. They differ in
+// biases and rotary frequencies alone; the arithmetic follows transformers' Qwen2ForCausalLM and
+// LlamaForCausalLM in float32.
 #pragma once
 
 #include <memory>
 #include <vector>
 
+#include "backend/cpu/kv_cache.h"
 #include "backend/cpu/ops.h"
 #include "backend/cpu/rotary.h"
 #include "model/model.h"
-#include "model/qwen2_weights.h"
+#include "model/weights.h"
 
 namespace holdfast::model {
 
-// Keys and values are kept in float32: rounding them to 16 bits would move logits by more than the
-// 1e-4 that separates float32 from another engine's float32.
-class Qwen2 final : public Model {
+class Decoder final : public Model {
 public:
     // Reserves and touches everything that forward() needs. Takes `ops` made for at least
     // options.batch_tokens_max rows.
-    [[nodiscard]] static base::Result<std::unique_ptr<Model>> make(Qwen2Weights weights,
+    [[nodiscard]] static base::Result<std::unique_ptr<Model>> make(Weights weights,
                                                                    std::unique_ptr<cpu::Ops> ops,
                                                                    const LoadOptions& options);
     // Ops that fit.
@@ -41,28 +42,24 @@ private:
         BlockId block = 0;  // that keeps its key and value
     };
 
-    Qwen2(Qwen2Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options);
+    Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options);
     void place_scratch();
     std::uint32_t query_columns() const { return shape_.heads * shape_.head_dim; }
     std::uint32_t key_columns() const { return shape_.kv_heads * shape_.head_dim; }
-    // Floats of one block of one layer, keys or values.
-    std::size_t block_stride() const { return std::size_t{key_columns()} * block_tokens; }
-    float* layer_keys(std::size_t layer) const;
-    float* layer_values(std::size_t layer) const;
 
     void list_rows(std::span<const Slice> slices);
     void embed();
-    void rotate_and_keep(std::size_t layer);
-    void attend(std::size_t layer);
+    void rotate_and_keep(std::uint32_t layer);
+    void attend(std::uint32_t layer);
     std::uint32_t gather_logit_rows(std::span<const Slice> slices);
 
-    Qwen2Weights weights_;
+    Weights weights_;
     std::unique_ptr<cpu::Ops> ops_;
     Shape shape_;
     cpu::Rotary rotary_;
     std::uint32_t blocks_, batch_tokens_max_;
 
-    cpu::Floats kept_;  // [layer][keys, values][block]: attention's layout within a block
+    cpu::KvCache kept_;
     cpu::Floats activations_, logits_;
     cpu::Rows hidden_, normed_, qkv_, attended_, gated_, angles_;  // in activations_
     std::vector<Row> rows_;                                        // capacity batch_tokens_max
