@@ -28,6 +28,8 @@ void add_gateway(CLI::App& root, Shell& shell);
 void add_worker(CLI::App& root, Shell& shell);
 void add_chat(CLI::App& root, Shell& shell);
 void add_status(CLI::App& root, Shell& shell);
+void add_plan(CLI::App& root, Shell& shell);
+void add_perf(CLI::App& root, Shell& shell);
 void add_config(CLI::App& root, Shell& shell);
 void add_version(CLI::App& root, Shell& shell);
 

@@ -16,8 +16,8 @@ constexpr std::size_t part_step_bytes = 32 * sizeof(std::uint64_t);
 // Several times the last cache, and at least what takes a while to read.
 std::size_t buffer_bytes() {
     const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
-    const std::size_t wanted = std::max(std::size_t{512} << 20,
-                                        4 * static_cast<std::size_t>(std::max(0L, cache)));
+    const std::size_t wanted =
+        std::max(std::size_t{512} << 20, 4 * static_cast<std::size_t>(std::max(0L, cache)));
     const std::size_t step = parts * part_step_bytes;
     return std::clamp(cpu::available_memory_bytes() / 4, step, wanted) / step * step;
 }
@@ -35,9 +35,8 @@ base::Result<Bandwidth> Bandwidth::make(std::uint32_t threads) {
 
 double Bandwidth::pass() {
     const std::size_t bytes = memory_.size() / (parts * part_step_bytes) * parts * part_step_bytes;
-    const double seconds = seconds_of([&] {
-        pool_->run(parts, bytes, [&](std::uint32_t part) { sums_[part] += sum(part); });
-    });
+    const double seconds = seconds_of(
+        [&] { pool_->run(parts, bytes, [&](std::uint32_t part) { sums_[part] += sum(part); }); });
     return static_cast<double>(bytes) / seconds;
 }
 

@@ -72,8 +72,8 @@ private:
 
     void draw_tokens() {
         const std::uint32_t vocab = model_->shape().vocab;
-        for (std::uint32_t i = 0; i < std::max(largest(options_.prompts), largest(options_.batches));
-             ++i)
+        for (std::uint32_t i = 0;
+             i < std::max(largest(options_.prompts), largest(options_.batches)); ++i)
             tokens_.push_back(static_cast<chat::TokenId>(i * 7'919U % vocab));
         for (std::uint32_t i = 0; i < blocks_needed(); ++i) blocks_.push_back(i);
     }
@@ -94,8 +94,7 @@ private:
         // As in service, where sequences grow side by side, their blocks alternate.
         const std::uint32_t each = blocks_for(options_.depth + options_.tokens);
         std::vector<model::BlockId> blocks(std::size_t{batch} * each);
-        for (std::uint32_t i = 0; i < blocks.size(); ++i)
-            blocks[i] = i % each * batch + i / each;
+        for (std::uint32_t i = 0; i < blocks.size(); ++i) blocks[i] = i % each * batch + i / each;
         std::vector<model::Slice> slices(batch);
         for (std::uint32_t step = 0; step < steps; ++step) {
             for (std::uint32_t i = 0; i < batch; ++i)
@@ -123,6 +122,8 @@ base::Result<> check(const Subject& subject, const Options& options) {
         return base::fail(Code::invalid, "batches: not in [1, {}]", batch_max);
     if (outside(options.prompts, tokens_max) || outside({options.tokens}, tokens_max))
         return base::fail(Code::invalid, "tokens: not in [1, {}]", tokens_max);
+    if (options.prompts.empty() && options.batches.empty())
+        return base::fail(Code::invalid, "there is nothing to measure: no prompts and no batches");
     if (options.rounds == 0) return base::fail(Code::invalid, "rounds: must be 1 or more");
     const std::uint64_t end =
         std::uint64_t{options.depth} + std::max(largest(options.prompts), options.tokens);

@@ -28,10 +28,10 @@ struct Subject {
 
 struct Options {
     std::vector<std::uint32_t> threads{1};
-    std::vector<std::uint32_t> prompts{128, 512};    // tokens of a prefill
+    std::vector<std::uint32_t> prompts{128, 512};      // tokens of a prefill
     std::vector<std::uint32_t> batches{1, 8, 16, 32};  // sequences of a decode
-    std::uint32_t tokens = 32;                       // that each sequence decodes
-    std::uint32_t depth = 128;                       // positions before the first one measured
+    std::uint32_t tokens = 32;                         // that each sequence decodes
+    std::uint32_t depth = 128;                         // positions before the first one measured
     std::uint32_t rounds = 5;
     std::string isa;
     cpu::KvType kv_type = cpu::KvType::f32;
@@ -42,8 +42,8 @@ enum class Phase { prefill, decode };
 
 struct Series {
     Phase phase = Phase::prefill;
-    std::uint32_t batch = 1;   // sequences
-    std::uint32_t tokens = 0;  // of each sequence
+    std::uint32_t batch = 1;                // sequences
+    std::uint32_t tokens = 0;               // of each sequence
     std::vector<double> tokens_per_second;  // one a round
 };
 

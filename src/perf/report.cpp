@@ -23,14 +23,13 @@ const char* numerics_name(const Options& options) {
 }
 
 std::string series_name(const Series& series) {
-    return series.phase == Phase::prefill ? fmt::format("prefill {}", series.tokens)
-                                          : fmt::format("decode {} x {}", series.batch,
-                                                        series.tokens);
+    return series.phase == Phase::prefill
+               ? fmt::format("prefill {}", series.tokens)
+               : fmt::format("decode {} x {}", series.batch, series.tokens);
 }
 
 // Operations per second at the series' median rate.
-double operations_per_second(const Subject& subject, const Options& options,
-                             const Series& series) {
+double operations_per_second(const Subject& subject, const Options& options, const Series& series) {
     const double middle = options.depth + (series.tokens - 1) / 2.0;
     return summarize(series.tokens_per_second).median *
            token_operations(subject.config, middle, series.phase == Phase::decode);
@@ -82,9 +81,9 @@ void write_series(dialect::JsonWriter& json, const Subject& subject, const Optio
 std::string to_table(const Subject& subject, const Options& options, const Report& report) {
     std::string out = fmt::format(
         "{}, weights {}, {} read a step, KV {}\n{}, {}, {} numerics, context {} before each test\n",
-        subject.name, subject.weights,
-        format_bytes(static_cast<double>(subject.step_weight_bytes)), cpu::name(options.kv_type),
-        processor_name(), isa_name(options), numerics_name(options), options.depth);
+        subject.name, subject.weights, format_bytes(static_cast<double>(subject.step_weight_bytes)),
+        cpu::name(options.kv_type), processor_name(), isa_name(options), numerics_name(options),
+        options.depth);
     std::vector<std::vector<std::string>> rows{
         {"THREADS", "TEST", "TOKENS/S", "MIN", "MAX", "GFLOP/S", "OF PEAK", "OF BANDWIDTH"}};
     for (const Run& run : report.runs) {
@@ -96,9 +95,9 @@ std::string to_table(const Subject& subject, const Options& options, const Repor
                 {fmt::to_string(run.threads), series_name(one), format_rate(rate.median),
                  format_rate(rate.min), format_rate(rate.max), format_rate(operations / 1e9),
                  run.peak ? fmt::format("{:.0f} %", 100 * operations / *run.peak) : "-",
-                 decodes ? fmt::format("{:.0f} %",
-                                       100 * bandwidth_share(subject, options, run, one))
-                         : "-"});
+                 decodes
+                     ? fmt::format("{:.0f} %", 100 * bandwidth_share(subject, options, run, one))
+                     : "-"});
         }
     }
     out += "\n" + align(rows, 2) + "\n";
@@ -108,7 +107,8 @@ std::string to_table(const Subject& subject, const Options& options, const Repor
             summarize(run.bandwidth).median / 1e9,
             run.peak ? fmt::format(", float32 peak {:.0f} GFLOP/s", *run.peak / 1e9) : "");
     out += fmt::format(
-        "Medians of {} interleaved rounds. Shares above 100 % come from caches, or from arithmetic\n"
+        "Medians of {} interleaved rounds. Shares above 100 % come from caches, or from "
+        "arithmetic\n"
         "on narrower numbers than float32.\n",
         options.rounds);
     if (report.stopped) out += "Stopped before all rounds were done.\n";

@@ -2,7 +2,7 @@
 
 #include "backend/cpu/kv_cache.h"
 #include "model/model.h"
-#include "model/qwen2_weights.h"
+#include "model/weights.h"
 
 namespace holdfast::perf {
 namespace {
@@ -17,7 +17,8 @@ std::uint64_t kept(const tensor::Config& config) {
 
 // Of the matrices of one layer.
 std::uint64_t layer_matrix_parameters(const tensor::Config& config) {
-    return config.hidden * (2 * attended(config) + 2 * kept(config) + 3 * std::uint64_t{config.ffn});
+    return config.hidden *
+           (2 * attended(config) + 2 * kept(config) + 3 * std::uint64_t{config.ffn});
 }
 
 std::uint64_t head_parameters(const tensor::Config& config) {
@@ -38,20 +39,19 @@ std::uint64_t embedding_parameters(const tensor::Config& config) {
 }
 
 std::size_t step_weight_bytes(const tensor::Config& config, tensor::DataType type) {
-    return model::weight_bytes(config, type) -
-           tensor::bytes_of(type, embedding_parameters(config));
+    return model::weight_bytes(config, type) - tensor::bytes_of(type, embedding_parameters(config));
 }
 
 double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type) {
     constexpr std::uint32_t blocks = 1'024;  // so many that what is rounded up does not count
-    const std::size_t bytes = cpu::KvCache::needed_bytes(
-        {type, config.layers, blocks, config.kv_heads, config.head_dim});
+    const std::size_t bytes =
+        cpu::KvCache::needed_bytes({type, config.layers, blocks, config.kv_heads, config.head_dim});
     return static_cast<double>(bytes) / (blocks * model::block_tokens);
 }
 
 double token_operations(const tensor::Config& config, double position, bool with_head) {
-    const std::uint64_t matrices = config.layers * layer_matrix_parameters(config) +
-                                   (with_head ? head_parameters(config) : 0);
+    const std::uint64_t matrices =
+        config.layers * layer_matrix_parameters(config) + (with_head ? head_parameters(config) : 0);
     const auto attention = static_cast<double>(4 * config.layers * attended(config));
     return 2 * static_cast<double>(matrices) + attention * (position + 1);
 }

@@ -73,8 +73,7 @@ Memory memory_for(const tensor::Config& config, tensor::DataType weights, const 
         return as_double(cpu::KvCache::needed_bytes(
             {wish.kv_type, config.layers, blocks, config.kv_heads, config.head_dim}));
     };
-    const double working =
-        as_double(model::Decoder::working_bytes(config, options)) - kv_bytes(1);
+    const double working = as_double(model::Decoder::working_bytes(config, options)) - kv_bytes(1);
     const double each = as_double(blocks_each) * model::block_tokens *
                         perf::kv_bytes_per_token(config, wish.kv_type);
     return {.weights = as_double(model::weight_bytes(config, weights)),
@@ -85,8 +84,7 @@ Memory memory_for(const tensor::Config& config, tensor::DataType weights, const 
 
 // Most sequences that fit: a step has a row for each of them, and at most batch_tokens_max rows.
 std::uint32_t most_sequences(const Memory& of_one, const Hardware& hardware) {
-    const double left =
-        static_cast<double>(hardware.memory_bytes) - (of_one.total() - of_one.kv);
+    const double left = static_cast<double>(hardware.memory_bytes) - (of_one.total() - of_one.kv);
     const double rows_max = model::LoadOptions().batch_tokens_max;
     return static_cast<std::uint32_t>(std::clamp(left / of_one.kv, 0.0, rows_max));
 }
@@ -123,8 +121,8 @@ Estimate estimate(const tensor::Config& config, tensor::DataType weights, const 
     out.sequences = wish.sequences.value_or(most_sequences(of_one, hardware));
     const std::uint32_t shown = std::max(1U, out.sequences);
     out.memory = memory_for(config, weights, hardware, wish, shown);
-    out.fits = out.sequences > 0 &&
-               out.memory.total() <= static_cast<double>(hardware.memory_bytes);
+    out.fits =
+        out.sequences > 0 && out.memory.total() <= static_cast<double>(hardware.memory_bytes);
     const double step = as_double(perf::step_weight_bytes(config, weights));
     out.limit_per_second =
         hardware.bytes_per_second / (step + out.kv_bytes_per_token * wish.context);
@@ -134,9 +132,8 @@ Estimate estimate(const tensor::Config& config, tensor::DataType weights, const 
     out.single_per_second = rate(1);
     out.full_per_second = rate(shown);
     if (hardware.operations_per_second)
-        out.prefill_per_second =
-            *hardware.operations_per_second * efficiency(hardware).arithmetic /
-            perf::token_operations(config, (prompt_tokens - 1) / 2.0, false);
+        out.prefill_per_second = *hardware.operations_per_second * efficiency(hardware).arithmetic /
+                                 perf::token_operations(config, (prompt_tokens - 1) / 2.0, false);
     return out;
 }
 

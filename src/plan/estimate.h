@@ -22,22 +22,22 @@ struct Wish {
 };
 
 struct Memory {
-    double weights = 0;  // bytes, all of them
-    double kv = 0;       // of all sequences at the wanted context
-    double working = 0;  // activations and logits
-    double overhead = 0; // what the platform takes: nothing on a processor
+    double weights = 0;   // bytes, all of them
+    double kv = 0;        // of all sequences at the wanted context
+    double working = 0;   // activations and logits
+    double overhead = 0;  // what the platform takes: nothing on a processor
     double total() const { return weights + kv + working + overhead; }
 };
 
 struct Estimate {
     tensor::DataType weights = tensor::DataType::bf16;
     double kv_bytes_per_token = 0;
-    Memory memory;                    // with `sequences`, at least one
+    Memory memory;  // with `sequences`, at least one
     bool fits = false;
-    std::uint32_t sequences = 0;      // what was wished for, or as many as fit
-    double limit_per_second = 0;      // tokens of one sequence, if only bandwidth counted
-    double single_per_second = 0;     // tokens of one sequence alone, expected
-    double full_per_second = 0;       // of all `sequences` together, expected
+    std::uint32_t sequences = 0;               // what was wished for, or as many as fit
+    double limit_per_second = 0;               // tokens of one sequence, if only bandwidth counted
+    double single_per_second = 0;              // tokens of one sequence alone, expected
+    double full_per_second = 0;                // of all `sequences` together, expected
     std::optional<double> prefill_per_second;  // prompts of 512 tokens; where arithmetic is known
 };
 
@@ -52,8 +52,8 @@ Estimate estimate(const tensor::Config& config, tensor::DataType weights, const 
 std::vector<std::string_view> assumptions(const Hardware& hardware);
 
 struct Prices {
-    double hour = 0;         // rent of the machine, or what it loses in value
-    double watts = 0;        // drawn under load, all the time
+    double hour = 0;   // rent of the machine, or what it loses in value
+    double watts = 0;  // drawn under load, all the time
     double kilowatt_hour = 0;
     std::optional<double> api_million;  // what somebody else takes for a million output tokens
     double utilization = 0.5;           // share of the hour in which it works at full batch

@@ -13,11 +13,11 @@ namespace holdfast::plan {
 
 struct Hardware {
     std::string name;
-    std::uint64_t memory_bytes = 0;         // for the model and all that belongs to it
-    double bytes_per_second = 0;            // read bandwidth of that memory
+    std::uint64_t memory_bytes = 0;               // for the model and all that belongs to it
+    double bytes_per_second = 0;                  // read bandwidth of that memory
     std::optional<double> operations_per_second;  // peak of the arithmetic, where it is known
-    bool is_processor = false;              // this machine's, which holdfast's engine runs on
-    std::uint32_t threads = 0;              // of a processor
+    bool is_processor = false;                    // this machine's, which holdfast's engine runs on
+    std::uint32_t threads = 0;                    // of a processor
 };
 
 // What a data sheet says of a graphics card.

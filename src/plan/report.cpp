@@ -17,27 +17,27 @@ using perf::format_rate;
 using Rows = std::vector<std::vector<std::string>>;
 
 std::string describe(const Hardware& hardware) {
-    std::string out = fmt::format("{}: {} of memory{}, {:.1f} GB/s", hardware.name,
-                                  format_bytes(static_cast<double>(hardware.memory_bytes)),
-                                  hardware.is_processor ? " available" : "",
-                                  hardware.bytes_per_second / 1e9);
+    std::string out =
+        fmt::format("{}: {} of memory{}, {:.1f} GB/s", hardware.name,
+                    format_bytes(static_cast<double>(hardware.memory_bytes)),
+                    hardware.is_processor ? " available" : "", hardware.bytes_per_second / 1e9);
     if (hardware.operations_per_second)
-        out += fmt::format(", {} {} peak",
-                           hardware.is_processor
-                               ? fmt::format("{:.0f} GFLOP/s", *hardware.operations_per_second / 1e9)
-                               : fmt::format("{:.0f} TFLOP/s", *hardware.operations_per_second / 1e12),
-                           hardware.is_processor ? "float32" : "16-bit");
+        out +=
+            fmt::format(", {} {} peak",
+                        hardware.is_processor
+                            ? fmt::format("{:.0f} GFLOP/s", *hardware.operations_per_second / 1e9)
+                            : fmt::format("{:.0f} TFLOP/s", *hardware.operations_per_second / 1e12),
+                        hardware.is_processor ? "float32" : "16-bit");
     if (hardware.is_processor) out += fmt::format(" with {} threads", hardware.threads);
     return out + "\n";
 }
 
 std::string describe(const Wish& wish) {
-    return fmt::format(
-        "{} of {} tokens, keys and values in {}\n",
-        wish.sequences ? fmt::format("{} sequence{}", *wish.sequences,
-                                     *wish.sequences == 1 ? "" : "s")
-                       : std::string("As many sequences as fit"),
-        wish.context, cpu::name(wish.kv_type));
+    return fmt::format("{} of {} tokens, keys and values in {}\n",
+                       wish.sequences ? fmt::format("{} sequence{}", *wish.sequences,
+                                                    *wish.sequences == 1 ? "" : "s")
+                                      : std::string("As many sequences as fit"),
+                       wish.context, cpu::name(wish.kv_type));
 }
 
 std::vector<std::string> rate_cells(const Estimate& one) {
@@ -61,15 +61,15 @@ void append(std::vector<std::string>& row, std::vector<std::string> cells) {
 std::string cost_line(std::string_view name, const Prices& prices, const Estimate& one) {
     const Cost money = cost(prices, one.full_per_second);
     std::string out = fmt::format("{}: {:.4g} an hour, {:.4g} per million tokens at {:.0f} % use",
-                                  name, money.hour, money.million_tokens,
-                                  100 * prices.utilization);
+                                  name, money.hour, money.million_tokens, 100 * prices.utilization);
     if (!money.break_even_tokens_per_month) return out + "\n";
     const double millions = *money.break_even_tokens_per_month / 1e6;
     out += money.can_break_even()
                ? fmt::format("; cheaper than the API from {:.4g} million tokens a month", millions)
-               : fmt::format("; never cheaper than the API: that takes {:.4g} million tokens a "
-                             "month, and it makes {:.4g} at most",
-                             millions, money.tokens_per_month_max / 1e6);
+               : fmt::format(
+                     "; never cheaper than the API: that takes {:.4g} million tokens a "
+                     "month, and it makes {:.4g} at most",
+                     millions, money.tokens_per_month_max / 1e6);
     return out + "\n";
 }
 
@@ -98,8 +98,7 @@ std::string detailed(const Plan& plan, const Candidate& candidate) {
                      fmt::to_string(one.sequences)});
         append(row, memory_cells(one));
         append(row, one.fits ? rate_cells(one) : std::vector<std::string>(4, "-"));
-        if (plan.prices && one.fits)
-            costs += cost_line(tensor::name(type), *plan.prices, one);
+        if (plan.prices && one.fits) costs += cost_line(tensor::name(type), *plan.prices, one);
     }
     out += perf::align(rows, 2) + notes(plan);
     return costs.empty() ? out : out + "\n" + costs;
@@ -118,9 +117,9 @@ std::string overview(const Plan& plan) {
             if (!one.fits) continue;
             any = true;
             auto& row = rows.emplace_back();
-            append(row, {candidate.name, std::string(tensor::name(type)),
-                         fmt::to_string(one.sequences), format_bytes(one.memory.weights),
-                         format_bytes(one.memory.total())});
+            append(row,
+                   {candidate.name, std::string(tensor::name(type)), fmt::to_string(one.sequences),
+                    format_bytes(one.memory.weights), format_bytes(one.memory.total())});
             append(row, rate_cells(one));
             if (plan.prices)
                 costs += cost_line(fmt::format("{} {}", candidate.name, tensor::name(type)),
