@@ -2,7 +2,8 @@
 # `LINKS` names outside libraries. scripts/check_source.py compares every #include with USES.
 # Files named *_test.cpp become the room's test program, *_bench.cpp its benchmark program, and with
 # HOLDFAST_FUZZ each *_fuzz.cpp a libFuzzer program.
-# Files named *_avx2.cpp and *_avx512.cpp are compiled for that instruction set, chosen at run time.
+# Files named *_avx2.cpp, *_avx512.cpp, *_vnni.cpp (AVX-512 with integer dot products) and *_bf16.cpp
+# (with bf16 dot products too) are compiled for that instruction set, chosen at run time.
 function(holdfast_room name)
   cmake_parse_arguments(ROOM "" "" "USES;LINKS;TEST_USES" ${ARGN})
   string(REPLACE "/" "_" target ${name})
@@ -13,12 +14,17 @@ function(holdfast_room name)
   list(FILTER benches INCLUDE REGEX "_bench\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cpp$")
 
+  set(avx512 "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c")
   foreach(source ${sources})
     if(source MATCHES "_avx2\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
     elseif(source MATCHES "_avx512\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${avx512}")
+    elseif(source MATCHES "_vnni\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${avx512};-mavx512vnni")
+    elseif(source MATCHES "_bf16\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
-        "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c")
+        "${avx512};-mavx512vnni;-mavx512bf16")
     endif()
   endforeach()
 

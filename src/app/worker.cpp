@@ -32,6 +32,9 @@ int work(const config::Settings& settings, const Shell& shell) {
     options.tokens_per_second = settings.worker.tokens_per_second;
     options.kv_tokens = engine.kv_tokens;
     options.batch_tokens_max = engine.batch_tokens_max;
+    options.weights = engine.weights;
+    options.kv_type = engine.kv_type;
+    options.numerics = engine.numerics;
     options.engine.running_max = engine.running_max;
     options.engine.waiting_max = engine.waiting_max;
     options.engine.prefill_tokens_max = engine.prefill_tokens_max;

@@ -76,6 +76,7 @@ struct Settings {
         std::uint32_t kv_tokens = 0, batch_tokens_max = 0, prefill_tokens_max = 0;
         std::uint32_t running_max = 0, waiting_max = 0;
         bool prefix_cache = true;
+        std::string weights, kv_type, numerics;
         friend bool operator==(const Engine&, const Engine&) = default;
     } engine;
 

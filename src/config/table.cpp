@@ -110,6 +110,18 @@ const std::array settings_table{
             "most answers waiting inside one instance; above that it refuses", "0", "1000000"},
     Setting{"engine.prefix_cache", at<&S::engine, &S::Engine::prefix_cache>, "true",
             "keep the computed beginnings of prompts for requests that begin alike"},
+    Setting{"engine.weights", at<&S::engine, &S::Engine::weights>, "file",
+            "type that weights are converted to while loading: fewer bits are faster and less "
+            "exact; file leaves them as they are, q8 is q8_0 and q4 is q4_0",
+            "", "", "file|q8|q4|f32|bf16|f16|q8_0|q6_k|q5_k|q4_k|q4_0", Form::plain, "--weights",
+            serve | worker, "TYPE"},
+    Setting{"engine.kv_type", at<&S::engine, &S::Engine::kv_type>, "f32",
+            "type that keys and values are kept in; bf16 takes half the memory, q8 a quarter", "",
+            "", "f32|bf16|q8"},
+    Setting{"engine.numerics", at<&S::engine, &S::Engine::numerics>, "portable",
+            "portable gives the same answers on every processor; native is faster for bf16 weights "
+            "where there are bf16 dot products, and resumes exactly only among such processors",
+            "", "", "portable|native"},
 
     Setting{"keeper.backoff_first", at<&S::keeper, &S::Keeper::backoff_first>, "100ms",
             "pause before a process that died is started again; doubles with each death", "1ms",

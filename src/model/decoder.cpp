@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "tensor/quantize.h"
 
 namespace holdfast::model {
 namespace {
@@ -60,9 +61,12 @@ base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& 
 
 std::size_t Decoder::working_bytes(const tensor::Config& config, const LoadOptions& options) {
     const std::size_t rows = options.batch_tokens_max;
-    return cpu::KvCache::needed_bytes(kept_shape(config, options)) +
-           sizeof(float) * (activation_floats(config, options) + rows * config.vocab +
-                            rows * widest_input(config));
+    const auto floats = [](std::size_t count) {
+        return cpu::Memory::backed_bytes(count * sizeof(float));
+    };
+    const std::size_t kept = cpu::KvCache::needed_bytes(kept_shape(config, options));
+    return cpu::Memory::backed_bytes(kept) + floats(activation_floats(config, options)) +
+           floats(rows * config.vocab) + floats(rows * widest_input(config));
 }
 
 Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options)
@@ -108,7 +112,7 @@ std::span<const float> Decoder::forward(std::span<const Slice> slices) {
     for (std::uint32_t i = 0; i < weights_.layers.size(); ++i) {
         const Layer& layer = weights_.layers[i];
         ops_->rms_norm(hidden_, rows, layer.attention_norm, epsilon, normed_);
-        ops_->linear(layer.qkv, normed_, rows, {.y = qkv_, .bias = layer.qkv_bias.data()});
+        project(layer);
         rotate_and_keep(i);
         attend(i);
         ops_->linear(layer.attention_output, attended_, rows,
@@ -161,14 +165,25 @@ void Decoder::embed() {
         if (weights_.config.tied_head) {
             weights_.head.copy_output(row.token, hidden_.row(i));
         } else {
-            const std::size_t bytes =
-                std::size_t{shape_.hidden} * tensor::bytes_of(weights_.embedding_type, 1);
-            cpu::widen(weights_.embedding_type, weights_.embedding.data() + row.token * bytes,
-                       shape_.hidden, hidden_.row(i));
+            const std::size_t bytes = tensor::bytes_of(weights_.embedding_type, shape_.hidden);
+            tensor::dequantize(weights_.embedding_type,
+                               weights_.embedding.data() + row.token * bytes,
+                               {hidden_.row(i), shape_.hidden});
         }
         float* const angles = angles_.row(i);
         rotary_.angles(row.position, angles, angles + rotary_.pairs());
     });
+}
+
+// Queries, keys and values of all rows.
+void Decoder::project(const Layer& layer) {
+    std::uint32_t column = 0;
+    for (const cpu::PackedMatrix& part : layer.qkv) {
+        const float* const bias = layer.qkv_bias.empty() ? nullptr : layer.qkv_bias.data() + column;
+        ops_->linear(part, normed_, static_cast<std::uint32_t>(rows_.size()),
+                     {.y = {qkv_.data + column, qkv_.stride}, .bias = bias});
+        column += part.outputs();
+    }
 }
 
 void Decoder::rotate_and_keep(std::uint32_t layer) {

@@ -49,6 +49,7 @@ private:
 
     void list_rows(std::span<const Slice> slices);
     void embed();
+    void project(const Layer& layer);
     void rotate_and_keep(std::uint32_t layer);
     void attend(std::uint32_t layer);
     std::uint32_t gather_logit_rows(std::span<const Slice> slices);

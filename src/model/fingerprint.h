@@ -6,24 +6,51 @@
 #include <string>
 #include <string_view>
 
+#include "backend/cpu/kernels.h"
+#include "base/hash.h"
 #include "tensor/config.h"
+#include "tensor/data_type.h"
 
 struct XXH3_state_s;
 
 namespace holdfast::model {
 
-// Changes whenever the bits of any logit may change on the CPU: see backend/cpu/kernels.h.
-inline constexpr std::string_view numerics_version = "portable-1";
+// A tensor's bytes cut into parts of at most 256 KiB that hold whole blocks, for many threads.
+class TensorParts {
+public:
+    TensorParts(tensor::DataType type, std::span<const std::byte> bytes);
+    std::uint32_t count() const;
+    std::span<const std::byte> bytes(std::uint32_t part) const;
+    std::size_t first_element(std::uint32_t part) const;
+    std::size_t elements(std::uint32_t part) const;
 
-// Collects everything that decides a model's bits: its configuration and all tensors in the order
-// in which they are added. How the checkpoint is cut into files does not count.
+private:
+    std::span<const std::byte> bytes_;
+    std::size_t block_elements_, block_bytes_, part_bytes_;
+};
+
+// How a model computes, as far as it changes bits.
+struct Profile {
+    cpu::Numerics numerics = cpu::Numerics::portable;
+    tensor::DataType weights = tensor::DataType::other;  // of most of the layers' bytes
+    cpu::KvType kv_type = cpu::KvType::f32;
+};
+
+// Collects everything that decides a model's bits: its configuration, all tensors in the order in
+// which they are added, and the types that they are computed in. How the checkpoint is cut into
+// files does not count. A tensor adds its name, type and size and the 128-bit XXH3 hashes of its
+// parts, so that threads can share the work.
 class Fingerprint {
 public:
-    explicit Fingerprint(const tensor::Config& config);
-    void add(std::string_view tensor, std::string_view type, std::span<const std::byte> bytes);
+    Fingerprint(const tensor::Config& config, bool interleaved_heads);
+    void add(std::string_view tensor, tensor::DataType type, std::size_t bytes,
+             std::span<const base::Hash128> parts);
+    // The type of the matrix that is made of what was added since.
+    void add_matrix(tensor::DataType type);
 
-    // "<numerics version>-<weight format>-<32 hexadecimal digits>".
-    std::string text(std::string_view weight_format) const;
+    // "<numerics profile>-<weights>-kv-<cache type>-<32 hexadecimal digits>", such as
+    // "portable-1-q8_0-kv-f32-...".
+    std::string text(const Profile& profile) const;
 
 private:
     void add_text(std::string_view text);

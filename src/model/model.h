@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/cpu/kernels.h"
@@ -69,6 +70,12 @@ struct LoadOptions {
     bool native_numerics = false;
     std::function<void(double share)> on_progress;  // 0..1, from the loading thread
 };
+
+// Options as settings write them. Errors name the option and what it may be.
+// The name of a data type, or "q8" for q8_0 and "q4" for q4_0; none for "file".
+base::Result<std::optional<tensor::DataType>> parse_weights(std::string_view text);
+base::Result<cpu::KvType> parse_kv_type(std::string_view text);   // f32, bf16, q8
+base::Result<bool> parse_native_numerics(std::string_view text);  // portable, native
 
 // Loads a Hugging Face folder or a GGUF file. Errors name file, field and reason.
 base::Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOptions& options);

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "model/fingerprint.h"
+#include "tensor/quantize.h"
 
 namespace holdfast::model {
 namespace {
@@ -21,42 +22,71 @@ std::uint64_t mix(std::uint64_t x) {
     return x ^ x >> 31;
 }
 
-// Four evenly distributed bf16 numbers of variance 1 / inputs from one hash.
-class Filler {
+// Rows of made-up numbers of variance 1 / inputs: each begins somewhere in one long run of them.
+class RandomRows {
 public:
-    Filler(cpu::Pool& pool, std::uint64_t seed) : pool_(pool), seed_(seed) {}
-
-    void fill(std::byte* to, std::size_t bytes, std::uint32_t inputs) {
-        const std::uint64_t key = mix(++seed_);
-        const float step = std::sqrt(12.0F / static_cast<float>(inputs)) / 65'536;
-        const auto parts = static_cast<std::uint32_t>((bytes + part_bytes - 1) / part_bytes);
-        pool_.run(parts, bytes * 4, [&](std::uint32_t part) {
-            const std::size_t begin = part * part_bytes;
-            const std::size_t end = std::min(bytes, begin + part_bytes);
-            for (std::size_t i = begin; i < end; i += 8) {
-                const std::uint64_t hash = mix(key + i);
-                std::uint64_t four = 0;
-                for (int shift = 0; shift < 64; shift += 16) {
-                    const auto level = static_cast<std::int16_t>(hash >> shift);
-                    const float value = static_cast<float>(level) * step;
-                    four |= std::uint64_t{std::bit_cast<std::uint32_t>(value) >> 16} << shift;
-                }
-                std::memcpy(to + i, &four, sizeof four);
-            }
-        });
+    RandomRows(DataType type, std::uint32_t inputs, float variance)
+        : type_(type), inputs_(inputs), run_(tensor::bytes_of(type, elements + inputs)) {
+        const float step = std::sqrt(12.0F * variance) / 65'536;
+        std::vector<float> values(elements + inputs);
+        for (std::size_t i = 0; i < values.size(); ++i)
+            values[i] = static_cast<float>(static_cast<std::int16_t>(mix(i))) * step;
+        tensor::quantize(type, values, run_.data());
     }
 
-    base::Result<cpu::PackedMatrix> matrix(std::uint32_t outputs, std::uint32_t inputs) {
-        HF_TRY_ASSIGN(auto packed, cpu::PackedMatrix::reserve(DataType::bf16, outputs, inputs));
-        fill(packed.data(), packed.panels() * packed.panel_bytes(), inputs);
-        return packed;
+    DataType type() const { return type_; }
+    std::uint32_t inputs() const { return inputs_; }
+
+    cpu::SourceRow row(std::uint32_t matrix, std::uint32_t output) const {
+        const std::size_t blocks = elements / tensor::traits(type_).block_elements;
+        const std::size_t first = mix(std::uint64_t{matrix} << 32 | output) % blocks;
+        return {type_, run_.data() + first * tensor::traits(type_).block_bytes};
     }
 
 private:
-    static constexpr std::size_t part_bytes = std::size_t{1} << 20;
-    cpu::Pool& pool_;
-    std::uint64_t seed_;
+    static constexpr std::size_t elements = std::size_t{1} << 20;
+    DataType type_;
+    std::uint32_t inputs_;
+    std::vector<std::byte> run_;
 };
+
+// Makes one matrix after the other, each unlike all others.
+class Maker {
+public:
+    Maker(cpu::Pool& pool, cpu::Numerics numerics) : pool_(pool), numerics_(numerics) {}
+
+    base::Result<cpu::PackedMatrix> matrix(const RandomRows& rows, std::uint32_t outputs) {
+        HF_TRY_ASSIGN(auto packed,
+                      cpu::PackedMatrix::reserve(rows.type(), outputs, rows.inputs(), numerics_));
+        const std::uint32_t number = made_++;
+        packed.fill(pool_, [&](std::uint32_t output) { return rows.row(number, output); });
+        return packed;
+    }
+
+    base::Result<cpu::Memory> table(const RandomRows& rows, std::uint32_t count) {
+        const std::size_t bytes = tensor::bytes_of(rows.type(), rows.inputs());
+        HF_TRY_ASSIGN(auto memory, cpu::Memory::reserve(bytes * count, "the embedding"));
+        const std::uint32_t number = made_++;
+        for (std::uint32_t i = 0; i < count; ++i)
+            std::memcpy(memory.data() + i * bytes, rows.row(number, i).bytes, bytes);
+        return memory;
+    }
+
+private:
+    cpu::Pool& pool_;
+    cpu::Numerics numerics_;
+    std::uint32_t made_ = 0;
+};
+
+base::Result<> check_blocks(const tensor::Config& config, DataType type) {
+    const std::uint32_t block = tensor::traits(type).block_elements;
+    for (const std::uint32_t inputs : {config.hidden, config.heads * config.head_dim, config.ffn})
+        if (inputs % block != 0)
+            return base::fail(base::Code::invalid,
+                              "weights: {} needs rows of a multiple of {}, the shape has {}",
+                              tensor::name(type), block, inputs);
+    return {};
+}
 
 // From the config.json files of the distills.
 struct NamedShape {
@@ -106,36 +136,60 @@ std::optional<tensor::Config> find_shape(std::string_view name) {
     return config;
 }
 
-base::Result<Weights> random_weights(const tensor::Config& config, DataType type, cpu::Pool& pool) {
-    if (type != DataType::bf16)
-        return base::fail(base::Code::invalid, "random weights are bf16, not {}",
-                          tensor::name(type));
-    Filler filler(pool, 1);
+base::Result<Weights> random_weights(const tensor::Config& config, DataType type,
+                                     const LoadOptions& options, cpu::Pool& pool) {
+    HF_TRY(check_blocks(config, type));
+    const DataType last = head_type(type, config.hidden);
+    const std::uint32_t attended = config.heads * config.head_dim;
+    const std::uint32_t qkv = attended + 2 * config.kv_heads * config.head_dim;
+    const auto variance = [](std::uint32_t inputs) { return 1.0F / static_cast<float>(inputs); };
+    const RandomRows of_hidden(type, config.hidden, variance(config.hidden));
+    const RandomRows of_attended(type, attended, variance(attended));
+    const RandomRows of_ffn(type, config.ffn, variance(config.ffn));
+    const auto numerics = options.native_numerics ? cpu::Numerics::native : cpu::Numerics::portable;
+    Maker maker(pool, numerics);
     Weights weights;
     weights.config = config;
     if (!config.tied_head) {
-        const std::size_t bytes = std::size_t{config.vocab} * config.hidden * 2;
-        HF_TRY_ASSIGN(weights.embedding, cpu::Memory::reserve(bytes, "the embedding"));
-        filler.fill(weights.embedding.data(), bytes, 1);
-        weights.embedding_type = DataType::bf16;
+        HF_TRY_ASSIGN(weights.embedding,
+                      maker.table(RandomRows(last, config.hidden, 1), config.vocab));
+        weights.embedding_type = last;
     }
-    const std::uint32_t attended = config.heads * config.head_dim;
-    const std::uint32_t qkv = attended + 2 * config.kv_heads * config.head_dim;
     for (std::uint32_t i = 0; i < config.layers; ++i) {
         Layer layer;
         layer.attention_norm.assign(config.hidden, 1.0F);
         layer.ffn_norm.assign(config.hidden, 1.0F);
-        layer.qkv_bias.assign(qkv, 0.125F);
-        HF_TRY_ASSIGN(layer.qkv, filler.matrix(qkv, config.hidden));
-        HF_TRY_ASSIGN(layer.attention_output, filler.matrix(config.hidden, attended));
-        HF_TRY_ASSIGN(layer.gate_up, filler.matrix(2 * config.ffn, config.hidden));
-        HF_TRY_ASSIGN(layer.down, filler.matrix(config.hidden, config.ffn));
+        if (config.qkv_bias) layer.qkv_bias.assign(qkv, 0.125F);
+        HF_TRY_ASSIGN(layer.qkv.emplace_back(), maker.matrix(of_hidden, qkv));
+        HF_TRY_ASSIGN(layer.attention_output, maker.matrix(of_attended, config.hidden));
+        HF_TRY_ASSIGN(layer.gate_up, maker.matrix(of_hidden, 2 * config.ffn));
+        HF_TRY_ASSIGN(layer.down, maker.matrix(of_ffn, config.hidden));
         weights.layers.push_back(std::move(layer));
     }
     weights.final_norm.assign(config.hidden, 1.0F);
-    HF_TRY_ASSIGN(weights.head, filler.matrix(config.vocab, config.hidden));
-    weights.fingerprint = Fingerprint(config).text("random");
+    HF_TRY_ASSIGN(
+        weights.head,
+        maker.matrix(RandomRows(last, config.hidden, variance(config.hidden)), config.vocab));
+    Fingerprint fingerprint(config, false);
+    fingerprint.add_matrix(last);
+    weights.fingerprint = fingerprint.text({numerics, type, options.kv_type});
     return weights;
+}
+
+std::size_t random_weight_bytes(const tensor::Config& config, DataType type) {
+    const auto packed = [](DataType own, std::uint32_t outputs, std::uint32_t inputs) {
+        return cpu::Memory::backed_bytes(cpu::PackedMatrix::needed_bytes(own, outputs, inputs));
+    };
+    const DataType last = head_type(type, config.hidden);
+    const std::uint32_t attended = config.heads * config.head_dim;
+    const std::size_t layer =
+        packed(type, attended + 2 * config.kv_heads * config.head_dim, config.hidden) +
+        packed(type, config.hidden, attended) + packed(type, 2 * config.ffn, config.hidden) +
+        packed(type, config.hidden, config.ffn);
+    const std::size_t embedding = cpu::Memory::backed_bytes(std::size_t{config.vocab} *
+                                                            tensor::bytes_of(last, config.hidden));
+    return config.layers * layer + packed(last, config.vocab, config.hidden) +
+           (config.tied_head ? 0 : embedding);
 }
 
 }  // namespace holdfast::model

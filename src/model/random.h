@@ -23,8 +23,11 @@ std::optional<tensor::Config> find_shape(std::string_view name);
                                                                 tensor::DataType weights,
                                                                 const LoadOptions& options);
 
-// Its weights. bf16 only, so far.
+// Its weights, and the bytes of memory that they take. Errors: invalid, when rows are no whole
+// blocks of the type.
 [[nodiscard]] base::Result<Weights> random_weights(const tensor::Config& config,
-                                                   tensor::DataType weights, cpu::Pool& pool);
+                                                   tensor::DataType type,
+                                                   const LoadOptions& options, cpu::Pool& pool);
+std::size_t random_weight_bytes(const tensor::Config& config, tensor::DataType type);
 
 }  // namespace holdfast::model

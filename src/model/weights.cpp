@@ -1,11 +1,18 @@
 #include "model/weights.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 
+#include "base/assert.h"
+#include "base/hash.h"
 #include "model/fingerprint.h"
+#include "tensor/quantize.h"
 
 namespace holdfast::model {
 namespace {
@@ -16,22 +23,32 @@ using tensor::DataType;
 using tensor::Tensor;
 
 constexpr std::uint32_t half_panel = cpu::panel_outputs / 2;
+constexpr const char* embedding_name = "model.embed_tokens.weight";
 
-// Bytes of one row of a [rows][inputs] tensor.
-std::size_t row_bytes(const Tensor& tensor) {
-    return tensor.shape[1] * tensor::bytes_of(tensor.type, 1);
-}
+// Where a row of a matrix stands in the checkpoint.
+struct Place {
+    const Tensor* tensor = nullptr;
+    std::uint32_t row = 0;
 
+    const std::byte* bytes() const {
+        return tensor->bytes.data() + row * tensor::bytes_of(tensor->type, tensor->shape[1]);
+    }
+};
+using Locate = std::function<Place(std::uint32_t output)>;
+
+// Walks the checkpoint in one fixed order. Without a pool it only counts what loading would
+// reserve, so that both agree about every byte.
 class Loader {
 public:
-    Loader(const tensor::Checkpoint& checkpoint, const Config& config, cpu::Pool& pool,
-           const Progress& progress)
+    Loader(const tensor::Checkpoint& checkpoint, const Config& config, const LoadOptions& options,
+           cpu::Pool* pool)
         : checkpoint_(checkpoint),
+          options_(options),
           pool_(pool),
-          progress_(progress),
-          fingerprint_(config),
+          fingerprint_(config, checkpoint.has_interleaved_heads()),
           steps_(config.layers + 2) {
         weights_.config = config;
+        if (options.weights) head_type_ = head_type(*options.weights, config.hidden);
     }
 
     base::Result<Weights> load() {
@@ -42,70 +59,149 @@ public:
             weights_.layers.push_back(std::move(layer));
             report();
         }
+        const auto format =
+            static_cast<DataType>(std::ranges::max_element(packed_bytes_) - packed_bytes_.begin());
         HF_TRY_ASSIGN(weights_.final_norm, vector("model.norm.weight", config.hidden));
-        const char* const head = config.tied_head ? embedding_name : "lm_head.weight";
-        HF_TRY_ASSIGN(weights_.head, matrix(head, config.vocab, config.hidden));
-        weights_.fingerprint = fingerprint_.text(tensor::name(weights_.layers[0].qkv.type()));
+        const std::string head = config.tied_head ? embedding_name : "lm_head.weight";
+        HF_TRY_ASSIGN(weights_.head, matrix(head, config.vocab, config.hidden, head_type_));
         report();
+        if (pool_ != nullptr)
+            weights_.fingerprint = fingerprint_.text({numerics(), format, options_.kv_type});
         return std::move(weights_);
     }
 
-private:
-    static constexpr const char* embedding_name = "model.embed_tokens.weight";
+    std::size_t bytes() const { return bytes_; }
 
+private:
     void report() {
         ++steps_done_;
-        if (progress_) progress_(static_cast<double>(steps_done_) / steps_);
+        if (pool_ != nullptr && options_.on_progress)
+            options_.on_progress(static_cast<double>(steps_done_) / steps_);
+    }
+
+    cpu::Numerics numerics() const {
+        return options_.native_numerics ? cpu::Numerics::native : cpu::Numerics::portable;
     }
 
     // The named tensor, its numbers checked and its bytes in the fingerprint.
     base::Result<const Tensor*> get(const std::string& name,
                                     std::initializer_list<std::uint64_t> shape) {
         HF_TRY_ASSIGN(const Tensor* const found, checkpoint_.get(name, shape));
-        const std::size_t count = found->bytes.size() / tensor::bytes_of(found->type, 1);
-        const std::size_t bad = cpu::find_not_finite(found->type, found->bytes.data(), count);
-        if (bad != count)
-            return base::fail(Code::corrupt, "{}: tensor \"{}\": element {} is not a finite number",
-                              found->file, name, bad);
-        fingerprint_.add(name, found->type_name, found->bytes);
+        if (found->shape.back() % tensor::traits(found->type).block_elements != 0)
+            return base::fail(Code::invalid, "{}: tensor \"{}\": rows of {} are not whole blocks",
+                              found->file, name, found->shape.back());
+        if (pool_ != nullptr) HF_TRY(check_and_hash(*found));
         return found;
+    }
+
+    // All threads read the file, each in parts of its own.
+    base::Result<> check_and_hash(const Tensor& tensor) {
+        const TensorParts parts(tensor.type, tensor.bytes);
+        std::vector<base::Hash128> hashes(parts.count());
+        std::vector<std::optional<std::size_t>> bad(parts.count());
+        pool_->run(parts.count(), tensor.bytes.size(), [&](std::uint32_t part) {
+            const auto bytes = parts.bytes(part);
+            map_pages(bytes);
+            hashes[part] = base::hash128(bytes);
+            const std::size_t count = parts.elements(part);
+            const std::size_t at = cpu::find_not_finite(tensor.type, bytes.data(), count);
+            if (at != count) bad[part] = parts.first_element(part) + at;
+        });
+        for (const auto& element : bad)
+            if (element)
+                return base::fail(Code::corrupt,
+                                  "{}: tensor \"{}\": element {} is not a finite number",
+                                  tensor.file, tensor.name, *element);
+        fingerprint_.add(tensor.name, tensor.type, tensor.bytes.size(), hashes);
+        return {};
+    }
+
+    // One call instead of a fault for every few pages. Where it fails, the faults come.
+    static void map_pages(std::span<const std::byte> bytes) {
+#ifdef MADV_POPULATE_READ
+        const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+        const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data()) / page * page;
+        const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size());
+        static_cast<void>(
+            ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_READ));
+#endif
     }
 
     base::Result<std::vector<float>> vector(const std::string& name, std::uint32_t size) {
         HF_TRY_ASSIGN(const Tensor* const found, get(name, {size}));
         std::vector<float> values(size);
-        cpu::widen(found->type, found->bytes.data(), size, values.data());
+        if (pool_ != nullptr) tensor::dequantize(found->type, found->bytes.data(), values);
         return values;
     }
 
-    base::Result<cpu::PackedMatrix> matrix(const std::string& name, std::uint32_t outputs,
-                                           std::uint32_t inputs) {
-        HF_TRY_ASSIGN(const Tensor* const found, get(name, {outputs, inputs}));
-        HF_TRY_ASSIGN(auto packed, cpu::PackedMatrix::reserve(found->type, outputs, inputs));
-        packed.fill(pool_, [&](std::uint32_t output) {
-            return found->bytes.data() + output * row_bytes(*found);
+    // A matrix of `type` whose rows stand where `locate` says.
+    base::Result<cpu::PackedMatrix> pack(DataType type, std::uint32_t outputs, std::uint32_t inputs,
+                                         const Locate& locate) {
+        if (inputs % tensor::traits(type).block_elements != 0)
+            return base::fail(Code::invalid,
+                              "weights: {} needs rows of a multiple of {}, tensor \"{}\" has {}",
+                              tensor::name(type), tensor::traits(type).block_elements,
+                              locate(0).tensor->name, inputs);
+        const std::size_t needed = cpu::PackedMatrix::needed_bytes(type, outputs, inputs);
+        packed_bytes_[static_cast<std::size_t>(type)] += needed;
+        bytes_ += cpu::Memory::backed_bytes(needed);
+        if (pool_ == nullptr) return cpu::PackedMatrix();
+        HF_TRY_ASSIGN(auto packed, cpu::PackedMatrix::reserve(type, outputs, inputs, numerics()));
+        fingerprint_.add_matrix(type);
+        packed.fill(*pool_, [&](std::uint32_t output) {
+            const Place place = locate(output);
+            return cpu::SourceRow{place.tensor->type, place.bytes()};
         });
         return packed;
     }
 
-    // Matrices that are computed together must have one type.
-    static base::Result<> same_type(const Tensor& a, const Tensor& b) {
-        if (a.type == b.type) return {};
-        return base::fail(Code::invalid, "{}: tensors \"{}\" ({}) and \"{}\" ({}) differ in dtype",
-                          a.file, a.name, a.type_name, b.name, b.type_name);
+    base::Result<cpu::PackedMatrix> matrix(const std::string& name, std::uint32_t outputs,
+                                           std::uint32_t inputs, std::optional<DataType> type) {
+        HF_TRY_ASSIGN(const Tensor* const found, get(name, {outputs, inputs}));
+        return pack(type.value_or(found->type), outputs, inputs,
+                    [&](std::uint32_t output) { return Place{found, output}; });
     }
 
+    // When the head is tied to the embedding, its packed matrix serves as both.
     base::Result<> load_embedding() {
         const Config& config = weights_.config;
         if (!config.tied_head) {
-            HF_TRY_ASSIGN(const Tensor* const table,
+            HF_TRY_ASSIGN(const Tensor* const found,
                           get(embedding_name, {config.vocab, config.hidden}));
-            HF_TRY_ASSIGN(weights_.embedding,
-                          cpu::Memory::reserve(table->bytes.size(), "the embedding"));
-            std::memcpy(weights_.embedding.data(), table->bytes.data(), table->bytes.size());
-            weights_.embedding_type = table->type;
+            HF_TRY(copy_embedding(*found));
         }
         report();
+        return {};
+    }
+
+    base::Result<> copy_embedding(const Tensor& tensor) {
+        const DataType type = head_type_.value_or(tensor.type);
+        const std::uint32_t hidden = weights_.config.hidden, vocab = weights_.config.vocab;
+        if (hidden % tensor::traits(type).block_elements != 0)
+            return base::fail(Code::invalid, "weights: {} needs rows of a multiple of {}",
+                              tensor::name(type), tensor::traits(type).block_elements);
+        const std::size_t row = tensor::bytes_of(type, hidden);
+        weights_.embedding_type = type;
+        bytes_ += cpu::Memory::backed_bytes(row * vocab);
+        if (pool_ == nullptr) return {};
+        HF_TRY_ASSIGN(weights_.embedding, cpu::Memory::reserve(row * vocab, "the embedding"));
+        fingerprint_.add_matrix(type);
+        constexpr std::uint32_t rows_per_task = 64;
+        const std::uint32_t tasks = (vocab + rows_per_task - 1) / rows_per_task;
+        pool_->run(tasks, std::uint64_t{vocab} * hidden, [&](std::uint32_t task) {
+            std::vector<float> values(hidden);
+            const std::uint32_t end = std::min(vocab, (task + 1) * rows_per_task);
+            for (std::uint32_t i = task * rows_per_task; i < end; ++i) {
+                const std::byte* const from = Place{&tensor, i}.bytes();
+                std::byte* const to = weights_.embedding.data() + i * row;
+                if (type == tensor.type) {
+                    std::memcpy(to, from, row);
+                } else {
+                    tensor::dequantize(tensor.type, from, values);
+                    tensor::quantize(type, values, to);
+                }
+            }
+        });
         return {};
     }
 
@@ -117,37 +213,58 @@ private:
         HF_TRY(load_qkv(prefix + "self_attn.", layer));
         HF_TRY_ASSIGN(layer.attention_output,
                       matrix(prefix + "self_attn.o_proj.weight", config.hidden,
-                             config.heads * config.head_dim));
+                             config.heads * config.head_dim, options_.weights));
         HF_TRY_ASSIGN(layer.ffn_norm,
                       vector(prefix + "post_attention_layernorm.weight", config.hidden));
         HF_TRY(load_gate_up(prefix + "mlp.", layer));
-        HF_TRY_ASSIGN(layer.down,
-                      matrix(prefix + "mlp.down_proj.weight", config.hidden, config.ffn));
+        HF_TRY_ASSIGN(layer.down, matrix(prefix + "mlp.down_proj.weight", config.hidden, config.ffn,
+                                         options_.weights));
         return layer;
+    }
+
+    // The place of row `row` of queries or keys, in transformers' order of rows.
+    Place head_row(const Tensor& tensor, std::uint32_t row) const {
+        if (!checkpoint_.has_interleaved_heads()) return {&tensor, row};
+        const std::uint32_t dim = weights_.config.head_dim, in_head = row % dim;
+        const std::uint32_t interleaved =
+            in_head < dim / 2 ? 2 * in_head : 2 * (in_head - dim / 2) + 1;
+        return {&tensor, row - in_head + interleaved};
     }
 
     base::Result<> load_qkv(const std::string& prefix, Layer& layer) {
         const Config& config = weights_.config;
-        std::vector<const std::byte*> rows;
-        const Tensor* first = nullptr;
-        for (const char* const part : {"q", "k", "v"}) {
-            const std::uint32_t heads = *part == 'q' ? config.heads : config.kv_heads;
-            const std::uint32_t outputs = heads * config.head_dim;
+        std::vector<Place> rows;  // of the parts that have one type so far
+        DataType type = DataType::other;
+        const auto finish = [&]() -> base::Result<> {
+            HF_TRY_ASSIGN(auto packed,
+                          pack(type, static_cast<std::uint32_t>(rows.size()), config.hidden,
+                               [&](std::uint32_t output) { return rows[output]; }));
+            layer.qkv.push_back(std::move(packed));
+            rows.clear();
+            return {};
+        };
+        for (const char part : {'q', 'k', 'v'}) {
+            const std::uint32_t outputs =
+                (part == 'q' ? config.heads : config.kv_heads) * config.head_dim;
             HF_TRY_ASSIGN(
                 const Tensor* const weight,
                 get(fmt::format("{}{}_proj.weight", prefix, part), {outputs, config.hidden}));
-            HF_TRY_ASSIGN(const std::vector<float> bias,
-                          vector(fmt::format("{}{}_proj.bias", prefix, part), outputs));
-            if (first == nullptr) first = weight;
-            HF_TRY(same_type(*first, *weight));
+            HF_TRY(add_bias(fmt::format("{}{}_proj.bias", prefix, part), part, outputs, layer));
+            const DataType own = options_.weights.value_or(weight->type);
+            if (!rows.empty() && own != type) HF_TRY(finish());
+            type = own;
             for (std::uint32_t i = 0; i < outputs; ++i)
-                rows.push_back(weight->bytes.data() + i * row_bytes(*weight));
-            layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
+                rows.push_back(part == 'v' ? Place{weight, i} : head_row(*weight, i));
         }
-        HF_TRY_ASSIGN(layer.qkv,
-                      cpu::PackedMatrix::reserve(
-                          first->type, static_cast<std::uint32_t>(rows.size()), config.hidden));
-        layer.qkv.fill(pool_, [&](std::uint32_t output) { return rows[output]; });
+        return finish();
+    }
+
+    base::Result<> add_bias(const std::string& name, char part, std::uint32_t outputs,
+                            Layer& layer) {
+        if (!weights_.config.qkv_bias) return {};
+        HF_TRY_ASSIGN(const std::vector<float> bias, vector(name, outputs));
+        for (std::uint32_t i = 0; i < outputs; ++i)
+            layer.qkv_bias.push_back(bias[part == 'v' ? i : head_row({}, i).row]);
         return {};
     }
 
@@ -157,47 +274,55 @@ private:
                       get(prefix + "gate_proj.weight", {config.ffn, config.hidden}));
         HF_TRY_ASSIGN(const Tensor* const up,
                       get(prefix + "up_proj.weight", {config.ffn, config.hidden}));
-        HF_TRY(same_type(*gate, *up));
-        HF_TRY_ASSIGN(layer.gate_up,
-                      cpu::PackedMatrix::reserve(gate->type, 2 * config.ffn, config.hidden));
-        layer.gate_up.fill(pool_, [&](std::uint32_t output) {
-            const std::uint32_t in_panel = output % cpu::panel_outputs;
-            const Tensor& part = in_panel < half_panel ? *gate : *up;
-            const std::uint32_t row =
-                output / cpu::panel_outputs * half_panel + in_panel % half_panel;
-            return part.bytes.data() + row * row_bytes(part);
-        });
+        const DataType type = options_.weights.value_or(better_of(gate->type, up->type));
+        HF_TRY_ASSIGN(
+            layer.gate_up, pack(type, 2 * config.ffn, config.hidden, [&](std::uint32_t output) {
+                const std::uint32_t in_panel = output % cpu::panel_outputs;
+                return Place{in_panel < half_panel ? gate : up,
+                             output / cpu::panel_outputs * half_panel + in_panel % half_panel};
+            }));
         return {};
     }
 
+    // One matrix has one type. The one with more bits loses nothing of the other that matters;
+    // bf16 and f16 have as many bits, and float32 holds both.
+    static DataType better_of(DataType a, DataType b) {
+        const auto bits = [](DataType type) { return tensor::bytes_of(type, 256) * 8; };
+        if (a == b) return a;
+        if (bits(a) == bits(b)) return DataType::f32;
+        return bits(a) > bits(b) ? a : b;
+    }
+
     const tensor::Checkpoint& checkpoint_;
-    cpu::Pool& pool_;
-    const Progress& progress_;
+    const LoadOptions& options_;
+    cpu::Pool* pool_;
     Fingerprint fingerprint_;
     Weights weights_;
+    std::optional<DataType> head_type_;
+    std::size_t bytes_ = 0;
+    std::array<std::size_t, static_cast<std::size_t>(DataType::other)> packed_bytes_{};  // by type
     std::uint32_t steps_ = 0, steps_done_ = 0;
 };
 
 }  // namespace
 
-base::Result<Weights> load_weights(const tensor::Checkpoint& checkpoint, const Config& config,
-                                   cpu::Pool& pool, const Progress& progress) {
-    return Loader(checkpoint, config, pool, progress).load();
+DataType head_type(DataType layers, std::uint32_t hidden) {
+    constexpr std::size_t six_bits = tensor::bytes_of(DataType::q6_k, 256);
+    if (tensor::bytes_of(layers, 256) >= six_bits) return layers;
+    const bool whole = hidden % tensor::traits(DataType::q6_k).block_elements == 0;
+    return whole ? DataType::q6_k : DataType::q8_0;
 }
 
-std::size_t weight_bytes(const Config& config, DataType type) {
-    const auto packed = [&](std::uint32_t outputs, std::uint32_t inputs) {
-        return cpu::PackedMatrix::needed_bytes(type, outputs, inputs);
-    };
-    const std::uint32_t attended = config.heads * config.head_dim;
-    const std::size_t layer =
-        packed(attended + 2 * config.kv_heads * config.head_dim, config.hidden) +
-        packed(config.hidden, attended) + packed(2 * config.ffn, config.hidden) +
-        packed(config.hidden, config.ffn);
-    const std::size_t embedding =
-        std::size_t{config.vocab} * config.hidden * tensor::bytes_of(type, 1);
-    return config.layers * layer + packed(config.vocab, config.hidden) +
-           (config.tied_head ? 0 : embedding);
+base::Result<std::size_t> needed_weight_bytes(const tensor::Checkpoint& checkpoint,
+                                              const Config& config, const LoadOptions& options) {
+    Loader loader(checkpoint, config, options, nullptr);
+    HF_TRY_ASSIGN([[maybe_unused]] const Weights none, loader.load());
+    return loader.bytes();
+}
+
+base::Result<Weights> load_weights(const tensor::Checkpoint& checkpoint, const Config& config,
+                                   const LoadOptions& options, cpu::Pool& pool) {
+    return Loader(checkpoint, config, options, &pool).load();
 }
 
 }  // namespace holdfast::model

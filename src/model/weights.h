@@ -1,46 +1,53 @@
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "backend/cpu/packed.h"
+#include "model/model.h"
 #include "tensor/checkpoint.h"
 #include "tensor/config.h"
 
 namespace holdfast::model {
 
-// One transformer layer. q, k and v are one matrix, gate and up another (16 gates and the 16 ups
-// that belong to them per panel).
+// One transformer layer.
 struct Layer {
     std::vector<float> attention_norm, ffn_norm;  // hidden
-    std::vector<float> qkv_bias;                  // (heads + 2 kv_heads) * head_dim
-    cpu::PackedMatrix qkv;                        // that many outputs
-    cpu::PackedMatrix attention_output;           // hidden outputs
-    cpu::PackedMatrix gate_up;                    // 2 ffn outputs
-    cpu::PackedMatrix down;                       // hidden outputs
+    std::vector<float> qkv_bias;                  // (heads + 2 kv_heads) * head_dim, or none
+    // Queries, keys and values side by side: neighbours of one type are one matrix.
+    std::vector<cpu::PackedMatrix> qkv;
+    cpu::PackedMatrix attention_output;  // hidden outputs
+    cpu::PackedMatrix gate_up;           // 2 ffn outputs: 16 gates and their 16 ups per panel
+    cpu::PackedMatrix down;              // hidden outputs
 };
 
 // Immutable once loaded.
 struct Weights {
     tensor::Config config;
     tensor::DataType embedding_type = tensor::DataType::other;
-    cpu::Memory embedding;  // [vocab][hidden] as in the file; none when the head is tied to it
+    cpu::Memory embedding;  // [vocab][hidden], row by row; none when the head is tied to it
     std::vector<Layer> layers;
     std::vector<float> final_norm;
     cpu::PackedMatrix head;
-    std::string fingerprint;  // see fingerprint() in fingerprint.h
+    std::string fingerprint;  // see fingerprint.h
 };
 
-using Progress = std::function<void(double share)>;
+// What head and embedding become when the layers are converted to `layers`. They decide directly
+// what is said and are a small part of a large model, so they get at least 6 bits: q6_k, or q8_0
+// where rows are no multiple of its blocks.
+tensor::DataType head_type(tensor::DataType layers, std::uint32_t hidden);
 
-// Reads, checks and packs all tensors; numbers that are infinite or undefined are refused. The
-// checkpoint may be closed afterwards.
+// Bytes of memory that load_weights() will reserve. Errors as load_weights(), as far as the names,
+// shapes and types of tensors tell.
+[[nodiscard]] base::Result<std::size_t> needed_weight_bytes(const tensor::Checkpoint& checkpoint,
+                                                            const tensor::Config& config,
+                                                            const LoadOptions& options);
+
+// Reads, checks, converts and packs all tensors. Matrices get options.weights, or stay as they are
+// (gate and up of different types become the one with more bits); vectors become float32. Numbers
+// that are infinite or undefined are refused. The checkpoint may be closed afterwards.
 [[nodiscard]] base::Result<Weights> load_weights(const tensor::Checkpoint& checkpoint,
-                                                 const tensor::Config& config, cpu::Pool& pool,
-                                                 const Progress& progress);
-
-// Bytes that the weights take in memory: checked before they are read.
-std::size_t weight_bytes(const tensor::Config& config, tensor::DataType type);
+                                                 const tensor::Config& config,
+                                                 const LoadOptions& options, cpu::Pool& pool);
 
 }  // namespace holdfast::model

@@ -39,6 +39,9 @@ base::Result<Loaded> load(const Options& options, const base::Clock& clock,
     load_options.kv_tokens = options.kv_tokens;
     load_options.batch_tokens_max = options.batch_tokens_max;
     load_options.isa = options.isa;
+    HF_TRY_ASSIGN(load_options.weights, model::parse_weights(options.weights));
+    HF_TRY_ASSIGN(load_options.kv_type, model::parse_kv_type(options.kv_type));
+    HF_TRY_ASSIGN(load_options.native_numerics, model::parse_native_numerics(options.numerics));
     load_options.on_progress = std::move(on_progress);
     HF_TRY_ASSIGN(auto model, model::load(options.model_folder, load_options));
     const auto vocab = static_cast<chat::TokenId>(model->shape().vocab);

@@ -20,8 +20,11 @@ struct Options {
     std::uint32_t threads = 1;           // of the model
     std::uint32_t kv_tokens = 32'768;    // capacity of the KV cache
     std::uint32_t batch_tokens_max = 512;
-    std::string isa;               // empty: the best that this machine has
-    double tokens_per_second = 0;  // most events a second in one stream; 0: as fast as it goes
+    std::string isa;                    // empty: the best that this machine has
+    std::string weights = "file";       // see model::parse_weights
+    std::string kv_type = "f32";        // see model::parse_kv_type
+    std::string numerics = "portable";  // see model::parse_native_numerics
+    double tokens_per_second = 0;       // most events a second in one stream; 0: as fast as it goes
     engine::Options engine;
     http::ServerLimits http;
     std::chrono::milliseconds drain_ms_max{300'000};  // running answers get that long to end

@@ -12,6 +12,8 @@ std::string_view name(Isa isa) {
             return "avx2";
         case Isa::avx512:
             return "avx512";
+        case Isa::vnni:
+            return "vnni";
     }
     std::unreachable();
 }
@@ -21,15 +23,18 @@ bool is_supported(Isa isa) {
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                       __builtin_cpu_supports("f16c");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl");
     switch (isa) {
         case Isa::scalar:
             return true;
         case Isa::avx2:
             return avx2;
         case Isa::avx512:
-            return avx2 && __builtin_cpu_supports("avx512f") &&
-                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                   __builtin_cpu_supports("avx512vl");
+            return avx512;
+        case Isa::vnni:
+            return avx512 && __builtin_cpu_supports("avx512vnni");
     }
     std::unreachable();
 }
@@ -45,7 +50,8 @@ base::Result<Isa> choose_isa(std::string_view wanted) {
         if (is_supported(isa)) best = isa;
     }
     if (wanted.empty()) return best;
-    return base::fail(base::Code::invalid, "isa: \"{}\" is none of scalar, avx2, avx512", wanted);
+    return base::fail(base::Code::invalid, "isa: \"{}\" is none of scalar, avx2, avx512, vnni",
+                      wanted);
 }
 
 }  // namespace holdfast::cpu

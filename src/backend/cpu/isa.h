@@ -7,8 +7,8 @@
 namespace holdfast::cpu {
 
 // Instruction sets with kernels of their own, weakest first. All give the same bits.
-enum class Isa { scalar, avx2, avx512 };
-inline constexpr Isa all_isas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+enum class Isa { scalar, avx2, avx512, vnni };
+inline constexpr Isa all_isas[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::vnni};
 
 std::string_view name(Isa isa);
 bool is_supported(Isa isa);  // by this processor and operating system

@@ -3,13 +3,22 @@
 //
 // Numerics ("portable-1"): every sum has one order that all instruction sets follow. An output of a
 // linear layer is one chain of fused multiply-adds from +0 over the inputs in ascending order, in
-// float32; the bias is added after it, rounded on its own. Attention walks the positions in chunks
-// of 128 that begin at multiples of 128, with one running maximum (see attention below). Whatever a
-// row computes never depends on how many rows are computed with it.
+// float32; the bias is added after it, rounded on its own. With quantized weights, activations are
+// quantized too, in blocks of 32 inputs of a row: scale = largest magnitude / 127, quants =
+// x * (127 / largest magnitude) rounded once, to nearest even. The products of a block's quants are
+// summed exactly, in integers. Then, in float32, block by block in ascending order:
+//   partial = dot * weight scale                        Q6_K: of inputs 0..15, then
+//   partial = fma(dot, weight scale, partial)           Q6_K: of inputs 16..31
+//   partial = fma(-minimum, sum of quants, partial)     Q4_K, Q5_K
+//   total = fma(partial, scale, total)                  from +0
+// where weight scale (and minimum) of a K type are the product of its two factors. Attention walks
+// the positions in chunks of 128 that begin at multiples of 128, with one running maximum (see
+// attention below). Whatever a row computes never depends on how many rows are computed with it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "backend/cpu/isa.h"
 #include "tensor/data_type.h"
@@ -32,6 +41,23 @@ struct Tiling {
     }
 };
 
+// Numerics profiles. A profile's name changes whenever the bits of any output may change.
+enum class Numerics : std::uint8_t {
+    portable,  // the order above, the same bits on all instruction sets
+    native,    // bf16 weights: the processor's bf16 dot products, the same bits wherever they exist
+};
+constexpr std::string_view name(Numerics numerics) {
+    return numerics == Numerics::portable ? "portable-1" : "native-bf16dot-1";
+}
+
+// 32 neighbouring inputs of a row, quantized.
+struct ActivationBlock {
+    std::int32_t words[8];   // four quants each, the first in the lowest byte
+    float scale;             // of the quants
+    float sum;               // of the quants
+    std::int32_t starts[2];  // what takes the offset out of the weights' quants: see QuantLayout
+};
+
 // What a linear layer does with its sums.
 enum class Epilogue {
     store,   // y = sum, or y = sum + bias
@@ -39,7 +65,8 @@ enum class Epilogue {
     swiglu,  // y[i] = silu(sum[i]) * sum[16 + i] within a panel: 16 outputs per panel
 };
 
-// A linear layer on packed weights (packed.h) and packed activations (pack_rows).
+// A linear layer on packed weights (packed.h) and packed activations (pack_rows; for quantized
+// weights, quantize_rows).
 struct LinearJob {
     const std::byte* panels = nullptr;
     tensor::DataType type = tensor::DataType::bf16;
@@ -47,8 +74,9 @@ struct LinearJob {
     std::uint32_t outputs = 0;  // without padding; with swiglu: gates and ups together
     Tiling tiling;
     const float* x = nullptr;
-    float* y = nullptr;        // row-major
-    std::size_t y_stride = 0;  // floats
+    const ActivationBlock* blocks = nullptr;  // instead of x with quantized weights
+    float* y = nullptr;                       // row-major
+    std::size_t y_stride = 0;                 // floats
     const float* bias = nullptr;
     Epilogue epilogue = Epilogue::store;
 };
@@ -94,6 +122,12 @@ struct Kernels {
     void (*pack_rows)(const float* x, std::size_t stride, std::uint32_t inputs,
                       const Tiling& tiling, std::uint32_t tile, float* packed);
 
+    // Rows [row_begin, row_end) of x, quantized for weights of `type`, go to blocks, which holds
+    // [inputs / 32][rows].
+    void (*quantize_rows)(const float* x, std::size_t stride, std::uint32_t inputs,
+                          tensor::DataType type, std::uint32_t rows, std::uint32_t row_begin,
+                          std::uint32_t row_end, ActivationBlock* blocks);
+
     // Tiles [tile_begin, tile_end) of panels [panel_begin, panel_end).
     void (*linear)(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_end,
                    std::uint32_t panel_begin, std::uint32_t panel_end);
@@ -119,9 +153,17 @@ struct Kernels {
 
 const Kernels& kernels(Isa isa);
 
+// Whether this processor has bf16 dot products. Kernels for native numerics: their LinearJob has
+// packed bf16 weights for native numerics, and activations from their own pack_rows, which rounds
+// them to bf16 (to nearest even).
+bool has_native_numerics();
+const Kernels& native_kernels();  // LinearJob::inputs counts pairs of inputs
+
 // The tables behind kernels(), one file each.
 extern const Kernels scalar_kernels;
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
+extern const Kernels vnni_kernels;
+extern const Kernels bf16_kernels;
 
 }  // namespace holdfast::cpu

@@ -67,6 +67,50 @@ struct F32Panel {
     }
 };
 
+struct Ints {
+    static constexpr std::ptrdiff_t width = 8;
+    static constexpr int block_vectors = 1, block_rows = 4;
+    static constexpr std::int32_t byte_offset = 0;  // see dot()
+    __m256i v;
+
+    static Ints all(std::int32_t x) { return {_mm256_set1_epi32(x)}; }
+    static Ints all_bytes(std::uint8_t x) { return {_mm256_set1_epi8(static_cast<char>(x))}; }
+    static Ints load(const std::byte* p) {
+        return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+    }
+    Lanes to_float() const { return {_mm256_cvtepi32_ps(v)}; }
+    // sums + the products of four weights with four signed numbers in [-127, 127]. The sum of two
+    // products is a signed 16-bit number and saturates beyond it. It stays within as long as
+    // weights are below 128. `Bytes` are any weights: they lose their offset of 128 here and give
+    // their sign to the other factor, so that no magnitude exceeds 128 and no sum 2 * 128 * 127.
+    template <bool Bytes>
+    static Ints dot(Ints sums, Ints weights, Ints x) {
+        if constexpr (Bytes) {
+            const __m256i values = _mm256_xor_si256(weights.v, _mm256_set1_epi8(-128));
+            weights.v = _mm256_abs_epi8(values);
+            x.v = _mm256_sign_epi8(x.v, values);
+        }
+        const __m256i pairs = _mm256_maddubs_epi16(weights.v, x.v);
+        return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+    }
+    friend Ints operator&(Ints a, Ints b) { return {_mm256_and_si256(a.v, b.v)}; }
+    friend Ints operator|(Ints a, Ints b) { return {_mm256_or_si256(a.v, b.v)}; }
+    friend Ints operator<<(Ints a, int bits) { return {_mm256_slli_epi16(a.v, bits)}; }
+    friend Ints operator>>(Ints a, int bits) { return {_mm256_srli_epi16(a.v, bits)}; }
+};
+
+Lanes load_float16(const std::byte* at) {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)))};
+}
+Lanes load_unsigned_bytes(const std::byte* at) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))};
+}
+Lanes load_signed_bytes(const std::byte* at) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))};
+}
+
 }  // namespace
 }  // namespace holdfast::cpu
 

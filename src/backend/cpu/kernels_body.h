@@ -1,6 +1,8 @@
 // The kernels' bodies, once for all instruction sets. A file includes this after defining, in the
 // unnamed namespace of holdfast::cpu:
 //   struct Lanes        a vector of Lanes::width floats with the operations used below
+//   struct Ints         as many 32-bit integers, with the operations used in quantized_body.h
+//   load_float16, load_unsigned_bytes, load_signed_bytes   as many numbers, widened to Lanes
 //   Bf16Panel, F16Panel, F32Panel   sources of packed weights, see accumulate()
 //   accumulators_max    vectors that can be kept in registers as sums
 //   tile_rows_max       rows of the largest register tile
@@ -10,6 +12,7 @@
 #pragma once
 
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/quantized_layout.h"
 
 #if defined(__clang__)
 #define HF_UNROLL _Pragma("clang loop unroll(full)")
@@ -113,6 +116,15 @@ void pack_rows(const float* x, std::size_t stride, std::uint32_t inputs, const T
     with_rows<tile_rows_max>(tiling.begin(tile + 1) - begin, body);
 }
 
+// The sum of c and a * b, or of all products that a source keeps in a lane.
+template <class Source>
+HF_INLINE Lanes multiply_add(Lanes a, Lanes b, Lanes c) {
+    if constexpr (requires { Source::multiply_add(a, b, c); })
+        return Source::multiply_add(a, b, c);
+    else
+        return Lanes::fma(a, b, c);
+}
+
 // The one inner loop. For `count` steps k: sums[row][o] = fma(x[k][row], source[k][o],
 // sums[row][o]) for 32 outputs o, where x[k][row] is x[k * StepX + row * RowX]. The outputs are
 // taken in `lane_parts` pairs of vectors: pair p covers outputs p * width and 16 + p * width, which
@@ -142,8 +154,8 @@ HF_INLINE void accumulate(const Source& source, const float* x, std::uint32_t co
             HF_UNROLL for (int row = 0; row < Rows; ++row) {
                 const Lanes factor = Lanes::all(x[k * StepX + row * RowX]);
                 HF_UNROLL for (int p = 0; p < pairs; ++p) {
-                    low[row][p] = Lanes::fma(factor, w_low[p], low[row][p]);
-                    high[row][p] = Lanes::fma(factor, w_high[p], high[row][p]);
+                    low[row][p] = multiply_add<Source>(factor, w_low[p], low[row][p]);
+                    high[row][p] = multiply_add<Source>(factor, w_high[p], high[row][p]);
                 }
             }
         }
@@ -181,6 +193,18 @@ void store_swiglu(const float* sums, std::uint32_t panel, float* y) {
     }
 }
 
+void store_rows(const LinearJob& job, const float* sums, std::uint32_t row_begin,
+                std::uint32_t row_end, std::uint32_t panel) {
+    for (std::uint32_t row = row_begin; row < row_end; ++row) {
+        const float* const sum = sums + std::size_t{row - row_begin} * panel_outputs;
+        float* const y = job.y + row * job.y_stride;
+        if (job.epilogue == Epilogue::swiglu)
+            store_swiglu(sum, panel, y);
+        else
+            store_panel(job, sum, panel, y);
+    }
+}
+
 template <class Source>
 struct LinearTile {
     const std::byte* weights;
@@ -214,17 +238,17 @@ void linear_with(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t t
                 with_rows<tile_rows_max>(tiling.begin(tile + 1) - row, body);
             }
         }
-        const std::uint32_t end_row = tiling.begin(tile_end);
-        for (std::uint32_t row = first_row; row < end_row; ++row) {
-            const float* const sum = sums + std::size_t{row - first_row} * panel_outputs;
-            float* const y = job.y + row * job.y_stride;
-            if (job.epilogue == Epilogue::swiglu)
-                store_swiglu(sum, panel, y);
-            else
-                store_panel(job, sum, panel, y);
-        }
+        store_rows(job, sums, first_row, tiling.begin(tile_end), panel);
     }
 }
+
+}  // namespace
+}  // namespace holdfast::cpu
+
+#include "backend/cpu/quantized_body.h"
+
+namespace holdfast::cpu {
+namespace {
 
 void linear(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_end,
             std::uint32_t panel_begin, std::uint32_t panel_end) {
@@ -241,6 +265,21 @@ void linear(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_e
             case tensor::DataType::f32:
                 linear_with<F32Panel>(job, tile, end, panel_begin, panel_end);
                 break;
+            case tensor::DataType::q8_0:
+                linear_quantized<tensor::DataType::q8_0>(job, tile, end, panel_begin, panel_end);
+                break;
+            case tensor::DataType::q4_0:
+                linear_quantized<tensor::DataType::q4_0>(job, tile, end, panel_begin, panel_end);
+                break;
+            case tensor::DataType::q4_k:
+                linear_quantized<tensor::DataType::q4_k>(job, tile, end, panel_begin, panel_end);
+                break;
+            case tensor::DataType::q5_k:
+                linear_quantized<tensor::DataType::q5_k>(job, tile, end, panel_begin, panel_end);
+                break;
+            case tensor::DataType::q6_k:
+                linear_quantized<tensor::DataType::q6_k>(job, tile, end, panel_begin, panel_end);
+                break;
             default:
                 __builtin_trap();
         }
@@ -256,7 +295,8 @@ namespace holdfast::cpu {
 namespace {
 
 constexpr Kernels make_kernels(Isa isa) {
-    return {isa, tile_rows_max, pack_rows, linear, rms_norm, attention, exponential_row};
+    return {isa,    tile_rows_max, pack_rows, quantize_rows,
+            linear, rms_norm,      attention, exponential_row};
 }
 
 }  // namespace

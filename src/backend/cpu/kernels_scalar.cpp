@@ -68,6 +68,44 @@ struct F32Panel {
     }
 };
 
+struct Ints {
+    static constexpr std::ptrdiff_t width = 1;
+    static constexpr int block_vectors = 1, block_rows = 1;
+    static constexpr std::int32_t byte_offset = 128;
+    std::uint32_t v;
+
+    static Ints all(std::int32_t x) { return {static_cast<std::uint32_t>(x)}; }
+    static Ints all_bytes(std::uint8_t x) { return {x * 0x0101'0101U}; }
+    static Ints load(const std::byte* p) {
+        Ints word{};
+        std::memcpy(&word.v, p, sizeof word.v);
+        return word;
+    }
+    Lanes to_float() const { return {static_cast<float>(static_cast<std::int32_t>(v))}; }
+    // sums + the products of four unsigned weights with four signed numbers.
+    template <bool>
+    static Ints dot(Ints sums, Ints weights, Ints x) {
+        for (int i = 0; i < 32; i += 8) {
+            const auto weight = static_cast<std::int32_t>(weights.v >> i & 0xffU);
+            const auto factor = static_cast<std::int8_t>(x.v >> i & 0xffU);
+            sums.v += static_cast<std::uint32_t>(weight * factor);
+        }
+        return sums;
+    }
+    friend Ints operator&(Ints a, Ints b) { return {a.v & b.v}; }
+    friend Ints operator|(Ints a, Ints b) { return {a.v | b.v}; }
+    friend Ints operator<<(Ints a, int bits) { return {a.v << bits}; }
+    friend Ints operator>>(Ints a, int bits) { return {a.v >> bits}; }
+};
+
+Lanes load_float16(const std::byte* at) { return {load_f16(at)}; }
+Lanes load_unsigned_bytes(const std::byte* at) {
+    return {static_cast<float>(std::to_integer<std::uint8_t>(*at))};
+}
+Lanes load_signed_bytes(const std::byte* at) {
+    return {static_cast<float>(std::to_integer<std::int8_t>(*at))};
+}
+
 }  // namespace
 }  // namespace holdfast::cpu
 

@@ -84,7 +84,9 @@ struct Weights {
         auto matrix = PackedMatrix::reserve(type, outputs, inputs);
         EXPECT_TRUE(matrix);
         const std::size_t row_bytes = inputs * tensor::bytes_of(type, 1);
-        matrix->fill(pool, [&](std::uint32_t output) { return bytes.data() + output * row_bytes; });
+        matrix->fill(pool, [&](std::uint32_t output) {
+            return SourceRow{type, bytes.data() + output * row_bytes};
+        });
         return std::move(matrix).value();
     }
 };

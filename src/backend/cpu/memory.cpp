@@ -32,9 +32,13 @@ bool back_with_pages(std::byte* start, std::size_t bytes) {
 
 }  // namespace
 
+std::size_t Memory::backed_bytes(std::size_t bytes) {
+    return round_up(bytes, bytes >= huge_page_bytes ? huge_page_bytes : 4'096);
+}
+
 base::Result<Memory> Memory::reserve(std::size_t bytes, std::string_view purpose) {
     if (bytes == 0) return Memory();
-    const std::size_t rounded = round_up(bytes, bytes >= huge_page_bytes ? huge_page_bytes : 4'096);
+    const std::size_t rounded = backed_bytes(bytes);
     void* const start =
         ::mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     const auto refuse = [&] {

@@ -17,6 +17,9 @@ public:
     // Errors: unavailable, naming `purpose` and the size.
     [[nodiscard]] static base::Result<Memory> reserve(std::size_t bytes, std::string_view purpose);
 
+    // What reserve(bytes) takes, in whole pages.
+    static std::size_t backed_bytes(std::size_t bytes);
+
     Memory(Memory&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
     Memory& operator=(Memory&& other) noexcept {
         std::swap(bytes_, other.bytes_);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backend/cpu/quantized_layout.h"
 #include "base/assert.h"
 
 namespace holdfast::cpu {
@@ -32,27 +33,44 @@ base::Result<std::unique_ptr<Ops>> Ops::make(Isa isa, std::uint32_t threads, std
     return ops;
 }
 
-const float* Ops::pack(Rows x, const Tiling& tiling, std::uint32_t inputs) {
-    if (tiling.rows == 1) return x.data;
+void Ops::pack(const PackedMatrix& weights, Rows x, const Kernels& kernels, LinearJob& job) {
+    const Tiling& tiling = job.tiling;
+    const std::uint32_t inputs = weights.inputs();
     HF_ASSERT(std::size_t{tiling.rows} * inputs <= packed_.size());
-    pool_->run(tiling.tiles(), std::uint64_t{tiling.rows} * inputs * 16, [&](std::uint32_t tile) {
-        kernels_.pack_rows(x.data, x.stride, inputs, tiling, tile, packed_.data());
-    });
-    return packed_.data();
+    const std::uint64_t operations = std::uint64_t{tiling.rows} * inputs * 16;
+    if (tensor::is_quantized(job.type)) {
+        // A block takes less room than the numbers that it stands for.
+        static_assert(sizeof(ActivationBlock) <= block_inputs * sizeof(float));
+        auto* const blocks = reinterpret_cast<ActivationBlock*>(packed_.data());
+        job.blocks = blocks;
+        pool_->run(tiling.tiles(), operations, [&](std::uint32_t tile) {
+            kernels.quantize_rows(x.data, x.stride, inputs, job.type, tiling.rows,
+                                  tiling.begin(tile), tiling.begin(tile + 1), blocks);
+        });
+    } else if (tiling.rows == 1 && weights.numerics() == Numerics::portable) {
+        job.x = x.data;
+    } else {
+        job.x = packed_.data();
+        pool_->run(tiling.tiles(), operations, [&](std::uint32_t tile) {
+            kernels.pack_rows(x.data, x.stride, inputs, tiling, tile, packed_.data());
+        });
+    }
 }
 
 void Ops::linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const Sink& sink) {
     if (rows == 0) return;
+    const bool native = weights.numerics() == Numerics::native;
+    const Kernels& kernels = native ? native_kernels() : kernels_;
     LinearJob job{.panels = weights.data(),
                   .type = weights.type(),
-                  .inputs = weights.inputs(),
+                  .inputs = native ? weights.inputs() / 2 : weights.inputs(),
                   .outputs = weights.outputs(),
-                  .tiling = {.rows = rows, .tile_max = kernels_.tile_rows_max},
+                  .tiling = {.rows = rows, .tile_max = kernels.tile_rows_max},
                   .y = sink.y.data,
                   .y_stride = sink.y.stride,
                   .bias = sink.bias,
                   .epilogue = sink.epilogue};
-    job.x = pack(x, job.tiling, job.inputs);
+    pack(weights, x, kernels, job);
     const std::uint32_t tiles = job.tiling.tiles();
     const std::uint32_t tile_parts = divide_up(tiles, tiles_per_task);
     const std::uint32_t wanted = pool_->threads() * tasks_per_thread;
@@ -65,10 +83,10 @@ void Ops::linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const 
         const auto share = [](std::uint64_t part, std::uint64_t parts, std::uint64_t whole) {
             return static_cast<std::uint32_t>(part * whole / parts);
         };
-        kernels_.linear(job, share(tile_part, tile_parts, tiles),
-                        share(tile_part + 1, tile_parts, tiles),
-                        share(panel_part, panel_parts, weights.panels()),
-                        share(panel_part + 1, panel_parts, weights.panels()));
+        kernels.linear(job, share(tile_part, tile_parts, tiles),
+                       share(tile_part + 1, tile_parts, tiles),
+                       share(panel_part, panel_parts, weights.panels()),
+                       share(panel_part + 1, panel_parts, weights.panels()));
     });
 }
 

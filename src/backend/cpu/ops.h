@@ -57,12 +57,12 @@ public:
 private:
     Ops(const Kernels& kernels, std::unique_ptr<Pool> pool)
         : kernels_(kernels), pool_(std::move(pool)) {}
-    const float* pack(Rows x, const Tiling& tiling, std::uint32_t inputs);
+    void pack(const PackedMatrix& weights, Rows x, const Kernels& kernels, LinearJob& job);
     std::uint32_t queries_per_task(std::span<const AttentionPart> parts) const;
 
     const Kernels& kernels_;
     std::unique_ptr<Pool> pool_;
-    Floats packed_;  // activations in tiles
+    Floats packed_;  // activations in tiles, or quantized in blocks
 };
 
 }  // namespace holdfast::cpu

@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 #include "backend/cpu/float16.h"
+#include "backend/cpu/quantized_layout.h"
+#include "backend/cpu/quantized_packing.h"
 #include "base/assert.h"
+#include "tensor/quantize.h"
 
 namespace holdfast::cpu {
 namespace {
@@ -17,9 +21,10 @@ std::size_t lane_index(DataType type, std::size_t lane) {
     return type == DataType::bf16 ? lane % 16 * 2 + lane / 16 : lane;
 }
 
+using PanelRows = std::array<const std::byte*, panel_outputs>;  // of padding: none
+
 template <class Element>
-void fill_panel(DataType type, const std::array<const std::byte*, panel_outputs>& rows,
-                std::uint32_t inputs, std::byte* panel) {
+void fill_floats(DataType type, const PanelRows& rows, std::uint32_t inputs, std::byte* panel) {
     constexpr std::uint32_t strip = 64;  // inputs whose packed weights stay in the first cache
     for (std::uint32_t begin = 0; begin < inputs; begin += strip) {
         const std::uint32_t end = std::min(inputs, begin + strip);
@@ -31,6 +36,33 @@ void fill_panel(DataType type, const std::array<const std::byte*, panel_outputs>
                             rows[lane] + k * sizeof(Element), sizeof(Element));
         }
     }
+}
+
+// The rows of a panel in the matrix's type, converted where they are not.
+class Converter {
+public:
+    Converter(DataType to, std::uint32_t inputs) : to_(to), inputs_(inputs) {}
+
+    const std::byte* operator()(std::size_t lane, const SourceRow& row) {
+        if (row.type == to_) return row.bytes;
+        const std::size_t row_bytes = tensor::bytes_of(to_, inputs_);
+        numbers_.resize(inputs_);
+        bytes_.resize(panel_outputs * row_bytes);
+        tensor::dequantize(row.type, row.bytes, numbers_);
+        tensor::quantize(to_, numbers_, bytes_.data() + lane * row_bytes);
+        return bytes_.data() + lane * row_bytes;
+    }
+
+private:
+    DataType to_;
+    std::uint32_t inputs_;
+    std::vector<float> numbers_;
+    std::vector<std::byte> bytes_;
+};
+
+std::size_t one_panel_bytes(DataType type, std::uint32_t inputs) {
+    return tensor::is_quantized(type) ? quant_layout(type).panel_bytes(inputs)
+                                      : panel_outputs * tensor::bytes_of(type, inputs);
 }
 
 template <class Bits, Bits exponent>
@@ -57,13 +89,30 @@ std::size_t find_exponent(const std::byte* from, std::size_t count) {
 
 std::size_t PackedMatrix::needed_bytes(DataType type, std::uint32_t outputs, std::uint32_t inputs) {
     const std::size_t panels = (std::size_t{outputs} + panel_outputs - 1) / panel_outputs;
-    return panels * panel_outputs * inputs * tensor::bytes_of(type, 1);
+    return panels * one_panel_bytes(type, inputs);
 }
 
+std::size_t PackedMatrix::panel_bytes() const { return one_panel_bytes(type_, inputs_); }
+
 base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t outputs,
-                                                 std::uint32_t inputs) {
+                                                 std::uint32_t inputs, Numerics numerics) {
     HF_ASSERT(type != DataType::other);
+    const std::uint32_t block = tensor::traits(type).block_elements;
+    if (inputs % block != 0)
+        return base::fail(base::Code::invalid,
+                          "a matrix with {} inputs cannot be kept as {}, which needs a multiple of "
+                          "{}",
+                          inputs, tensor::name(type), block);
     PackedMatrix matrix;
+    if (numerics == Numerics::native && type == DataType::bf16) {
+        if (!has_native_numerics())
+            return base::fail(base::Code::unavailable,
+                              "native numerics: this processor has no bf16 dot product");
+        if (inputs % 2 != 0)
+            return base::fail(base::Code::invalid,
+                              "native numerics: a matrix has {} inputs, an odd number", inputs);
+        matrix.numerics_ = Numerics::native;
+    }
     HF_TRY_ASSIGN(matrix.memory_, Memory::reserve(needed_bytes(type, outputs, inputs), "weights"));
     matrix.type_ = type;
     matrix.outputs_ = outputs;
@@ -71,29 +120,46 @@ base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t ou
     return matrix;
 }
 
-void PackedMatrix::fill(Pool& pool,
-                        const std::function<const std::byte*(std::uint32_t output)>& row) {
-    pool.run(panels(), std::uint64_t{outputs_} * inputs_, [&](std::uint32_t panel) {
-        std::array<const std::byte*, panel_outputs> rows{};
-        const std::uint32_t first = panel * panel_outputs;
-        for (std::uint32_t i = 0; i < panel_outputs && first + i < outputs_; ++i)
-            rows[i] = row(first + i);
-        std::byte* const to = data() + panel * panel_bytes();
-        if (type_ == DataType::f32)
-            fill_panel<std::uint32_t>(type_, rows, inputs_, to);
-        else
-            fill_panel<std::uint16_t>(type_, rows, inputs_, to);
-    });
+void PackedMatrix::fill(Pool& pool, const RowOf& row) {
+    pool.run(panels(), std::uint64_t{outputs_} * inputs_,
+             [&](std::uint32_t panel) { fill_panel(panel, row); });
+}
+
+void PackedMatrix::fill_panel(std::uint32_t panel, const RowOf& row) {
+    PanelRows rows{};
+    Converter converted(type_, inputs_);
+    const std::uint32_t first = panel * panel_outputs;
+    for (std::uint32_t i = 0; i < panel_outputs && first + i < outputs_; ++i)
+        rows[i] = converted(i, row(first + i));
+    std::byte* const to = data() + panel * panel_bytes();
+    if (tensor::is_quantized(type_)) {
+        for (std::uint32_t i = 0; i < panel_outputs; ++i)
+            if (rows[i] != nullptr) pack_quantized(type_, rows[i], inputs_, i, to);
+    } else if (type_ == DataType::f32) {
+        fill_floats<std::uint32_t>(type_, rows, inputs_, to);
+    } else if (numerics_ == Numerics::native) {
+        fill_floats<std::uint32_t>(DataType::f32, rows, inputs_ / 2, to);  // a pair is one element
+    } else {
+        fill_floats<std::uint16_t>(type_, rows, inputs_, to);
+    }
 }
 
 std::size_t PackedMatrix::offset_bytes(std::uint32_t output, std::uint32_t input) const {
+    const std::size_t lane = output % panel_outputs;
     const std::size_t in_panel =
-        std::size_t{input} * panel_outputs + lane_index(type_, output % panel_outputs);
+        numerics_ == Numerics::native
+            ? (input / 2 * std::size_t{panel_outputs} + lane) * 2 + input % 2
+            : input * std::size_t{panel_outputs} + lane_index(type_, lane);
     return output / panel_outputs * panel_bytes() + in_panel * tensor::bytes_of(type_, 1);
 }
 
 void PackedMatrix::copy_output(std::uint32_t output, float* weights) const {
     HF_ASSERT(output < outputs_);
+    if (tensor::is_quantized(type_)) {
+        const std::byte* const panel = data() + output / panel_outputs * panel_bytes();
+        unpack_quantized(type_, panel, output % panel_outputs, {weights, inputs_});
+        return;
+    }
     for (std::uint32_t k = 0; k < inputs_; ++k)
         widen(type_, data() + offset_bytes(output, k), 1, weights + k);
 }
@@ -123,10 +189,11 @@ std::size_t find_not_finite(DataType type, const std::byte* from, std::size_t co
             return find_exponent<std::uint16_t, 0x7c00>(from, count);
         case DataType::f32:
             return find_exponent<std::uint32_t, 0x7f80'0000>(from, count);
+        case DataType::other:
+            HF_ASSERT(false);
         default:
-            break;
+            return find_scale_not_finite(type, from, count);
     }
-    HF_ASSERT(false);
 }
 
 }  // namespace holdfast::cpu

@@ -1,0 +1,206 @@
+// Linear layers on quantized weights, once for all instruction sets; included by kernels_body.h.
+// The weights of a block (32 inputs of some outputs) are widened to bytes in registers once and
+// stay there while all rows pass by, a few at a time.
+#pragma once
+
+namespace holdfast::cpu {
+namespace {
+
+// A block of one panel, of the outputs from `first` on.
+template <tensor::DataType type>
+struct QuantBlock {
+    static constexpr QuantLayout layout = quant_layout(type);
+    static constexpr int vectors = Ints::block_vectors;
+    static constexpr int part_steps = block_steps / layout.parts;
+
+    Ints weights[vectors][block_steps];
+    Lanes scales[vectors][layout.parts];
+    Lanes negative_minima[vectors];
+
+    HF_INLINE void load(const std::byte* panel, std::uint32_t block, int first) {
+        const std::byte* const header = panel + layout.header_at(block);
+        const std::byte* const at = panel + layout.block_at(block);
+        HF_UNROLL for (int v = 0; v < vectors; ++v) {
+            load_scales(header, at, first + v * static_cast<int>(Ints::width), v);
+            load_weights(at + (first + v * Ints::width) * 4, weights[v]);
+        }
+    }
+
+private:
+    HF_INLINE void load_scales(const std::byte* header, const std::byte* at, int lane, int v) {
+        if constexpr (layout.group_blocks == 1) {
+            scales[v][0] = load_float16(at + lane * 2);
+        } else if constexpr (layout.minima) {
+            scales[v][0] = load_float16(header + lane * 2) * load_unsigned_bytes(at + lane);
+            negative_minima[v] = Lanes::all(0.0F) - load_float16(header + 64 + lane * 2) *
+                                                        load_unsigned_bytes(at + 32 + lane);
+        } else {
+            const Lanes scale = load_float16(header + lane * 2);
+            scales[v][0] = scale * load_signed_bytes(at + lane);
+            scales[v][1] = scale * load_signed_bytes(at + 32 + lane);
+        }
+    }
+
+    HF_INLINE void load_weights(const std::byte* at, Ints (&to)[block_steps]) const {
+        const std::byte* const low = at + layout.low_begin();
+        const std::byte* const high = at + layout.high_begin();
+        if constexpr (layout.low_bits == 8) {
+            HF_UNROLL for (std::uint32_t s = 0; s < block_steps; ++s) to[s] =
+                Ints::load(low + s * step_bytes);
+            return;
+        }
+        HF_UNROLL for (std::uint32_t s = 0; s < block_steps / 2; ++s) {
+            const Ints both = Ints::load(low + s * step_bytes);
+            to[s] = both & Ints::all_bytes(0x0f);
+            to[s + 4] = (both >> 4) & Ints::all_bytes(0x0f);
+        }
+        if constexpr (layout.high_bits == 1) {
+            const Ints bits = Ints::load(high);
+            HF_UNROLL for (int s = 0; s < 4; ++s) {
+                to[s] = to[s] | ((bits << (4 - s)) & Ints::all_bytes(0x10));
+                to[s + 4] = to[s + 4] | ((bits >> s) & Ints::all_bytes(0x10));
+            }
+        }
+        if constexpr (layout.high_bits == 2) {
+            HF_UNROLL for (int plane = 0; plane < 2; ++plane) {
+                const Ints bits = Ints::load(high + plane * step_bytes);
+                Ints* const half = to + 4 * plane;
+                half[0] = half[0] | ((bits << 4) & Ints::all_bytes(0x30));
+                half[1] = half[1] | ((bits << 2) & Ints::all_bytes(0x30));
+                half[2] = half[2] | (bits & Ints::all_bytes(0x30));
+                half[3] = half[3] | ((bits >> 2) & Ints::all_bytes(0x30));
+            }
+        }
+    }
+};
+
+// Adds a block's products with some rows to their sums.
+template <tensor::DataType type>
+struct QuantRows {
+    using Block = QuantBlock<type>;
+    const Block& block;
+    const ActivationBlock* x;  // of the first row
+    float* sums;               // of the first row and the block's first output
+
+    template <int Rows>
+    HF_INLINE void run() const {
+        constexpr int vectors = Block::vectors;
+        Lanes partial[Rows][vectors];
+        HF_UNROLL for (int part = 0; part < static_cast<int>(Block::layout.parts); ++part) {
+            Ints dots[Rows][vectors];
+            dot_part<Rows>(part, dots);
+            HF_UNROLL for (int row = 0; row < Rows; ++row)
+                HF_UNROLL for (int v = 0; v < vectors; ++v) {
+                const Lanes scale = block.scales[v][part];
+                partial[row][v] = part == 0
+                                      ? dots[row][v].to_float() * scale
+                                      : Lanes::fma(dots[row][v].to_float(), scale, partial[row][v]);
+            }
+        }
+        HF_UNROLL for (int row = 0; row < Rows; ++row) HF_UNROLL for (int v = 0; v < vectors; ++v) {
+            Lanes sum = partial[row][v];
+            if constexpr (Block::layout.minima)
+                sum = Lanes::fma(block.negative_minima[v], Lanes::all(x[row].sum), sum);
+            float* const at = sums + row * panel_outputs + v * Lanes::width;
+            Lanes::fma(sum, Lanes::all(x[row].scale), Lanes::load(at)).store(at);
+        }
+    }
+
+private:
+    template <int Rows>
+    HF_INLINE void dot_part(int part, Ints (&dots)[Rows][Block::vectors]) const {
+        HF_UNROLL for (int row = 0; row < Rows; ++row)
+            HF_UNROLL for (int v = 0; v < Block::vectors; ++v) dots[row][v] =
+                Ints::all(x[row].starts[part]);
+        HF_UNROLL for (int i = 0; i < Block::part_steps; ++i) {
+            const int step = part * Block::part_steps + i;
+            HF_UNROLL for (int row = 0; row < Rows; ++row) {
+                const Ints words = Ints::all(x[row].words[step]);
+                HF_UNROLL for (int v = 0; v < Block::vectors; ++v) dots[row][v] =
+                    Ints::dot < Block::layout.low_bits ==
+                    8 > (dots[row][v], block.weights[v][step], words);
+            }
+        }
+    }
+};
+
+template <tensor::DataType type>
+void linear_quantized(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_end,
+                      std::uint32_t panel_begin, std::uint32_t panel_end) {
+    alignas(64) float sums[tiles_per_part_max * tile_rows_max * panel_outputs];
+    const std::uint32_t row_begin = job.tiling.begin(tile_begin);
+    const std::uint32_t row_end = job.tiling.begin(tile_end);
+    const std::uint32_t rows = row_end - row_begin;
+    const std::uint32_t blocks = job.inputs / block_inputs;
+    constexpr std::uint32_t pass_outputs = Ints::block_vectors * Ints::width;
+    for (std::uint32_t panel = panel_begin; panel < panel_end; ++panel) {
+        const std::byte* const weights =
+            job.panels + panel * quant_layout(type).panel_bytes(job.inputs);
+        __builtin_memset(sums, 0, rows * panel_outputs * sizeof(float));
+        for (std::uint32_t k = 0; k < blocks; ++k) {
+            const ActivationBlock* const x =
+                job.blocks + std::size_t{k} * job.tiling.rows + row_begin;
+            for (std::uint32_t first = 0; first < panel_outputs; first += pass_outputs) {
+                QuantBlock<type> block;
+                block.load(weights, k, static_cast<int>(first));
+                for (std::uint32_t row = 0; row < rows; row += Ints::block_rows) {
+                    const QuantRows<type> body{block, x + row,
+                                               sums + std::size_t{row} * panel_outputs + first};
+                    const std::uint32_t left = rows - row;
+                    with_rows<Ints::block_rows>(left < Ints::block_rows ? left : Ints::block_rows,
+                                                body);
+                }
+            }
+        }
+        store_rows(job, sums, row_begin, row_end, panel);
+    }
+}
+
+// One block of one row. The quants stand in the low bytes of x * inverse + 1.5 * 2^23, which rounds
+// to nearest even; the product is not rounded before.
+HF_INLINE void quantize_block(const float* x, const QuantLayout& layout, ActivationBlock& to) {
+    Lanes largest = Lanes::all(0.0F);
+    for (std::uint32_t i = 0; i < block_inputs; i += Lanes::width) {
+        const Lanes v = Lanes::load(x + i);
+        largest = Lanes::max(largest, Lanes::max(v, Lanes::all(0.0F) - v));
+    }
+    float lanes[Lanes::width];
+    largest.store(lanes);
+    float magnitude = lanes[0];
+    for (int i = 1; i < Lanes::width; ++i) magnitude = lanes[i] > magnitude ? lanes[i] : magnitude;
+    // Below that, the inverse would overflow; such numbers count as 0.
+    const float inverse = magnitude > 0x1p-120F ? 127.0F / magnitude : 0.0F;
+
+    float shifted[block_inputs];
+    for (std::uint32_t i = 0; i < block_inputs; i += Lanes::width)
+        Lanes::fma(Lanes::load(x + i), Lanes::all(inverse), Lanes::all(12'582'912.0F))
+            .store(shifted + i);
+    std::uint32_t bits[block_inputs];
+    __builtin_memcpy(bits, shifted, sizeof bits);
+    std::int8_t quants[block_inputs];
+    std::int32_t sums[2] = {};
+    for (std::uint32_t half = 0; half < 2; ++half)
+        for (std::uint32_t i = half * 16; i < half * 16 + 16; ++i) {
+            quants[i] = static_cast<std::int8_t>(bits[i]);
+            sums[half] += quants[i];
+        }
+    __builtin_memcpy(to.words, quants, sizeof quants);
+    to.scale = magnitude / 127.0F;
+    to.sum = static_cast<float>(sums[0] + sums[1]);
+    to.starts[0] = -layout.offset * (layout.parts == 1 ? sums[0] + sums[1] : sums[0]);
+    to.starts[1] = -layout.offset * sums[1];
+}
+
+void quantize_rows(const float* x, std::size_t stride, std::uint32_t inputs, tensor::DataType type,
+                   std::uint32_t rows, std::uint32_t row_begin, std::uint32_t row_end,
+                   ActivationBlock* blocks) {
+    QuantLayout layout = quant_layout(type);
+    if (layout.low_bits == 8) layout.offset = Ints::byte_offset;
+    for (std::uint32_t row = row_begin; row < row_end; ++row)
+        for (std::uint32_t k = 0; k < inputs / block_inputs; ++k)
+            quantize_block(x + row * stride + k * block_inputs, layout,
+                           blocks[std::size_t{k} * rows + row]);
+}
+
+}  // namespace
+}  // namespace holdfast::cpu
