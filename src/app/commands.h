@@ -30,6 +30,7 @@ void add_chat(CLI::App& root, Shell& shell);
 void add_status(CLI::App& root, Shell& shell);
 void add_plan(CLI::App& root, Shell& shell);
 void add_perf(CLI::App& root, Shell& shell);
+void add_eval(CLI::App& root, Shell& shell);
 void add_config(CLI::App& root, Shell& shell);
 void add_version(CLI::App& root, Shell& shell);
 

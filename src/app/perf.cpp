@@ -31,7 +31,7 @@ base::Result<perf::Subject> subject_of_shape(const Flags& flags) {
         HF_TRY_ASSIGN(weights, parse_weights(flags.weights));
     }
     subject.weights = fmt::format("{}, random", tensor::name(weights));
-    subject.step_weight_bytes = perf::step_weight_bytes(subject.config, weights);
+    subject.step_weight_bytes = perf::weight_bytes(subject.config, weights).step;
     subject.make = [config = subject.config, weights](const model::LoadOptions& options) {
         return model::random_model(config, weights, options);
     };
@@ -40,16 +40,16 @@ base::Result<perf::Subject> subject_of_shape(const Flags& flags) {
 
 base::Result<perf::Subject> subject_of_file(const Flags& flags) {
     perf::Subject subject{.name = base_name(flags.model)};
-    HF_TRY_ASSIGN(const perf::FileWeights found, perf::read_file_weights(flags.model));
-    subject.config = found.config;
+    HF_TRY_ASSIGN(const auto found, perf::FileWeights::open(flags.model));
+    subject.config = found.config();
     subject.weights = found.names();
-    subject.step_weight_bytes = found.step_bytes;
     std::optional<tensor::DataType> converted;
     if (!flags.weights.empty()) {
         HF_TRY_ASSIGN(converted, parse_weights(flags.weights));
         subject.weights = fmt::format("{} from {}", flags.weights, found.names());
-        subject.step_weight_bytes = perf::step_weight_bytes(subject.config, *converted);
     }
+    HF_TRY_ASSIGN(const perf::WeightBytes bytes, found.bytes(converted));
+    subject.step_weight_bytes = bytes.step;
     subject.make = [path = flags.model, converted](model::LoadOptions options) {
         options.weights = converted;
         return model::load(path, options);

@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <memory>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "app/commands.h"
 #include "app/model_flags.h"
@@ -50,46 +51,58 @@ base::Result<plan::Hardware> read_hardware(const Flags& flags) {
     return hardware;
 }
 
-// The wanted precision, or all that are no larger than what the file has.
-base::Result<std::vector<DataType>> read_precisions(const Flags& flags,
-                                                    const tensor::Config& config,
-                                                    std::optional<DataType> in_file) {
-    std::vector<DataType> wanted;
-    if (!flags.weights.empty()) {
-        HF_TRY_ASSIGN(const DataType only, parse_weights(flags.weights));
-        if (!plan::can_have(config, only))
-            return base::fail(Code::invalid,
-                              "--weights: rows of this model are no whole number of {}'s blocks "
-                              "of {}",
-                              flags.weights, tensor::traits(only).block_elements);
-        return std::vector{only};
+base::Result<plan::Candidate> read_shape(const std::string& name, std::optional<DataType> only) {
+    plan::Candidate candidate{.name = name};
+    HF_TRY_ASSIGN(candidate.config, parse_shape(name));
+    const std::span<const DataType> wanted =
+        only ? std::span<const DataType>(&*only, 1) : std::span<const DataType>(precisions);
+    for (const DataType type : wanted)
+        if (plan::can_have(candidate.config, type))
+            candidate.precisions.emplace_back(std::string(tensor::name(type)),
+                                              perf::weight_bytes(candidate.config, type));
+    if (candidate.precisions.empty())
+        return base::fail(Code::invalid, "--weights: the rows of {} are no whole blocks of {}",
+                          name, tensor::name(*only));
+    return candidate;
+}
+
+// As it is in the file, and converted to what is smaller; or only what is wanted.
+base::Result<plan::Candidate> read_file(const std::string& path, std::optional<DataType> only) {
+    HF_TRY_ASSIGN(const auto found, perf::FileWeights::open(path));
+    plan::Candidate candidate{.name = base_name(path), .config = found.config()};
+    if (only) {
+        HF_TRY_ASSIGN(const auto bytes, found.bytes(only));
+        candidate.precisions.emplace_back(std::string(tensor::name(*only)), bytes);
+        return candidate;
     }
-    if (in_file && std::ranges::find(precisions, *in_file) == std::end(precisions))
-        wanted.push_back(*in_file);
+    HF_TRY_ASSIGN(const auto as_it_is, found.bytes(std::nullopt));
+    candidate.precisions.emplace_back(found.names(), as_it_is);
     for (const DataType type : precisions) {
-        const bool larger =
-            in_file && tensor::bytes_of(type, 256) > tensor::bytes_of(*in_file, 256);
-        if (!larger && plan::can_have(config, type)) wanted.push_back(type);
+        const auto bytes = found.bytes(type);
+        if (bytes && bytes->total < as_it_is.total)
+            candidate.precisions.emplace_back(std::string(tensor::name(type)), *bytes);
     }
-    return wanted;
+    return candidate;
 }
 
 base::Result<std::vector<plan::Candidate>> read_candidates(const Flags& flags) {
     if (!flags.model.empty() && !flags.shape.empty())
         return base::fail(Code::invalid, "name either a MODEL or a --shape");
+    std::optional<DataType> only;
+    if (!flags.weights.empty()) {
+        HF_TRY_ASSIGN(only, parse_weights(flags.weights));
+    }
     std::vector<plan::Candidate> candidates;
     if (!flags.model.empty()) {
-        HF_TRY_ASSIGN(const perf::FileWeights found, perf::read_file_weights(flags.model));
-        auto& one = candidates.emplace_back(base_name(flags.model), found.config);
-        HF_TRY_ASSIGN(one.weights, read_precisions(flags, one.config, found.types.front()));
+        HF_TRY_ASSIGN(auto candidate, read_file(flags.model, only));
+        candidates.push_back(std::move(candidate));
         return candidates;
     }
     std::vector<std::string> names{flags.shape};
     if (flags.shape.empty()) names.assign(model::shape_names().begin(), model::shape_names().end());
     for (const std::string& name : names) {
-        HF_TRY_ASSIGN(const tensor::Config config, parse_shape(name));
-        auto& one = candidates.emplace_back(name, config);
-        HF_TRY_ASSIGN(one.weights, read_precisions(flags, config, std::nullopt));
+        HF_TRY_ASSIGN(auto candidate, read_shape(name, only));
+        candidates.push_back(std::move(candidate));
     }
     return candidates;
 }

@@ -2,6 +2,7 @@
 
 #include "backend/cpu/kv_cache.h"
 #include "model/model.h"
+#include "model/random.h"
 #include "model/weights.h"
 
 namespace holdfast::perf {
@@ -31,15 +32,14 @@ std::uint64_t parameters(const tensor::Config& config) {
     const std::uint64_t biases = config.qkv_bias ? attended(config) + 2 * kept(config) : 0;
     const std::uint64_t layer = layer_matrix_parameters(config) + biases + 2 * config.hidden;
     return config.layers * layer + config.hidden + head_parameters(config) +
-           embedding_parameters(config);
+           (config.tied_head ? 0 : head_parameters(config));
 }
 
-std::uint64_t embedding_parameters(const tensor::Config& config) {
-    return config.tied_head ? 0 : head_parameters(config);
-}
-
-std::size_t step_weight_bytes(const tensor::Config& config, tensor::DataType type) {
-    return model::weight_bytes(config, type) - tensor::bytes_of(type, embedding_parameters(config));
+WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type) {
+    const std::size_t total = model::random_weight_bytes(config, type);
+    if (config.tied_head) return {total, total};
+    return {total, total - config.vocab * tensor::bytes_of(model::head_type(type, config.hidden),
+                                                           config.hidden)};
 }
 
 double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type) {

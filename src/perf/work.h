@@ -13,11 +13,14 @@ namespace holdfast::perf {
 // All numbers of the checkpoint, norms and biases included.
 std::uint64_t parameters(const tensor::Config& config);
 
-// Those of the embedding table, of which a step reads a row per token; 0 if the head is tied to it.
-std::uint64_t embedding_parameters(const tensor::Config& config);
+// Memory that a model's weights take, as the engine reserves it.
+struct WeightBytes {
+    std::size_t total = 0;
+    std::size_t step = 0;  // what a decode step reads: all but the embedding table
+};
 
-// Bytes of weights that a decode step reads: what the model keeps in memory but the embedding.
-std::size_t step_weight_bytes(const tensor::Config& config, tensor::DataType type);
+// Of a random model of this shape, whose layers are of `type`: see model/random.h.
+WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type);
 
 // Bytes of one position's keys and values in all layers.
 double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type);

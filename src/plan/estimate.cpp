@@ -6,8 +6,6 @@
 #include "backend/cpu/kv_cache.h"
 #include "model/decoder.h"
 #include "model/model.h"
-#include "model/weights.h"
-#include "perf/work.h"
 
 namespace holdfast::plan {
 namespace {
@@ -61,8 +59,8 @@ constexpr std::uint32_t prompt_tokens = 512;
 double as_double(std::size_t bytes) { return static_cast<double>(bytes); }
 
 // Weights, keys and values of `sequences`, and all else.
-Memory memory_for(const tensor::Config& config, tensor::DataType weights, const Hardware& hardware,
-                  const Wish& wish, std::uint32_t sequences) {
+Memory memory_for(const tensor::Config& config, const perf::WeightBytes& weights,
+                  const Hardware& hardware, const Wish& wish, std::uint32_t sequences) {
     const std::uint32_t blocks_each =
         (wish.context + model::block_tokens - 1) / model::block_tokens;
     model::LoadOptions options;
@@ -76,7 +74,7 @@ Memory memory_for(const tensor::Config& config, tensor::DataType weights, const 
     const double working = as_double(model::Decoder::working_bytes(config, options)) - kv_bytes(1);
     const double each = as_double(blocks_each) * model::block_tokens *
                         perf::kv_bytes_per_token(config, wish.kv_type);
-    return {.weights = as_double(model::weight_bytes(config, weights)),
+    return {.weights = as_double(weights.total),
             .kv = sequences * each,
             .working = working,
             .overhead = efficiency(hardware).overhead_bytes};
@@ -111,11 +109,11 @@ bool can_have(const tensor::Config& config, tensor::DataType weights) {
            config.heads * config.head_dim % block == 0;
 }
 
-Estimate estimate(const tensor::Config& config, tensor::DataType weights, const Hardware& hardware,
-                  const Wish& asked) {
+Estimate estimate(const tensor::Config& config, const perf::WeightBytes& weights,
+                  const Hardware& hardware, const Wish& asked) {
     Wish wish = asked;
     wish.context = std::min(wish.context, config.context);
-    Estimate out{.weights = weights};
+    Estimate out;
     out.kv_bytes_per_token = perf::kv_bytes_per_token(config, wish.kv_type);
     const Memory of_one = memory_for(config, weights, hardware, wish, 1);
     out.sequences = wish.sequences.value_or(most_sequences(of_one, hardware));
@@ -123,7 +121,7 @@ Estimate estimate(const tensor::Config& config, tensor::DataType weights, const 
     out.memory = memory_for(config, weights, hardware, wish, shown);
     out.fits =
         out.sequences > 0 && out.memory.total() <= static_cast<double>(hardware.memory_bytes);
-    const double step = as_double(perf::step_weight_bytes(config, weights));
+    const double step = as_double(weights.step);
     out.limit_per_second =
         hardware.bytes_per_second / (step + out.kv_bytes_per_token * wish.context);
     const auto rate = [&](std::uint32_t batch) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/kernels.h"
+#include "perf/work.h"
 #include "plan/hardware.h"
 #include "tensor/config.h"
 #include "tensor/data_type.h"
@@ -30,7 +31,6 @@ struct Memory {
 };
 
 struct Estimate {
-    tensor::DataType weights = tensor::DataType::bf16;
     double kv_bytes_per_token = 0;
     Memory memory;  // with `sequences`, at least one
     bool fits = false;
@@ -44,9 +44,9 @@ struct Estimate {
 // Which weights a model of this shape can have: quantized rows are whole numbers of blocks.
 bool can_have(const tensor::Config& config, tensor::DataType weights);
 
-// `weights` is one that the model can have. The context is cut to the model's own.
-Estimate estimate(const tensor::Config& config, tensor::DataType weights, const Hardware& hardware,
-                  const Wish& wish);
+// The context is cut to the model's own.
+Estimate estimate(const tensor::Config& config, const perf::WeightBytes& weights,
+                  const Hardware& hardware, const Wish& wish);
 
 // What estimates assume, with sources: sentences for people.
 std::vector<std::string_view> assumptions(const Hardware& hardware);

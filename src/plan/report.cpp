@@ -7,7 +7,6 @@
 #include "backend/cpu/kv_cache.h"
 #include "dialect/json_writer.h"
 #include "perf/table.h"
-#include "perf/work.h"
 
 namespace holdfast::plan {
 namespace {
@@ -91,14 +90,13 @@ std::string detailed(const Plan& plan, const Candidate& candidate) {
     Rows rows{{"PRECISION", "FITS", "SEQUENCES", "WEIGHTS", "KV", "WORKING", "OVERHEAD", "TOTAL",
                "TOKENS/S", "LIMIT", "ALL", "PREFILL"}};
     std::string costs;
-    for (const tensor::DataType type : candidate.weights) {
-        const Estimate one = estimate(candidate.config, type, plan.hardware, plan.wish);
+    for (const auto& [precision, bytes] : candidate.precisions) {
+        const Estimate one = estimate(candidate.config, bytes, plan.hardware, plan.wish);
         auto& row = rows.emplace_back();
-        append(row, {std::string(tensor::name(type)), one.fits ? "yes" : "no",
-                     fmt::to_string(one.sequences)});
+        append(row, {precision, one.fits ? "yes" : "no", fmt::to_string(one.sequences)});
         append(row, memory_cells(one));
         append(row, one.fits ? rate_cells(one) : std::vector<std::string>(4, "-"));
-        if (plan.prices && one.fits) costs += cost_line(tensor::name(type), *plan.prices, one);
+        if (plan.prices && one.fits) costs += cost_line(precision, *plan.prices, one);
     }
     out += perf::align(rows, 2) + notes(plan);
     return costs.empty() ? out : out + "\n" + costs;
@@ -111,19 +109,18 @@ std::string overview(const Plan& plan) {
     for (const Candidate& candidate : plan.candidates) {
         bool any = false;
         double least = 0;
-        for (const tensor::DataType type : candidate.weights) {
-            const Estimate one = estimate(candidate.config, type, plan.hardware, plan.wish);
+        for (const auto& [precision, bytes] : candidate.precisions) {
+            const Estimate one = estimate(candidate.config, bytes, plan.hardware, plan.wish);
             least = least == 0 ? one.memory.total() : std::min(least, one.memory.total());
             if (!one.fits) continue;
             any = true;
             auto& row = rows.emplace_back();
-            append(row,
-                   {candidate.name, std::string(tensor::name(type)), fmt::to_string(one.sequences),
-                    format_bytes(one.memory.weights), format_bytes(one.memory.total())});
+            append(row, {candidate.name, precision, fmt::to_string(one.sequences),
+                         format_bytes(one.memory.weights), format_bytes(one.memory.total())});
             append(row, rate_cells(one));
             if (plan.prices)
-                costs += cost_line(fmt::format("{} {}", candidate.name, tensor::name(type)),
-                                   *plan.prices, one);
+                costs +=
+                    cost_line(fmt::format("{} {}", candidate.name, precision), *plan.prices, one);
         }
         if (!any)
             missing += fmt::format("{} does not fit: it needs {} at least\n", candidate.name,
@@ -161,10 +158,10 @@ void write_cost(dialect::JsonWriter& json, const Prices& prices, double full_per
     json.end_object();
 }
 
-void write_estimate(dialect::JsonWriter& json, const Estimate& one,
+void write_estimate(dialect::JsonWriter& json, std::string_view precision, const Estimate& one,
                     const std::optional<Prices>& prices) {
     json.begin_object();
-    json.string("weights", tensor::name(one.weights));
+    json.string("weights", precision);
     json.boolean("fits", one.fits);
     json.number("sequences", one.sequences);
     json.number("kv_bytes_per_token", one.kv_bytes_per_token);
@@ -209,8 +206,9 @@ std::string to_json(const Plan& plan) {
         json.number("context_max", candidate.config.context);
         json.key("precisions");
         json.begin_array();
-        for (const tensor::DataType type : candidate.weights)
-            write_estimate(json, estimate(candidate.config, type, plan.hardware, plan.wish),
+        for (const auto& [precision, bytes] : candidate.precisions)
+            write_estimate(json, precision,
+                           estimate(candidate.config, bytes, plan.hardware, plan.wish),
                            plan.prices);
         json.end_array();
         json.end_object();

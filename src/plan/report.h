@@ -12,9 +12,13 @@ namespace holdfast::plan {
 
 // One model and the weights that it is to be tried with.
 struct Candidate {
+    struct Precision {
+        std::string name;
+        perf::WeightBytes bytes;
+    };
     std::string name;
     tensor::Config config;
-    std::vector<tensor::DataType> weights;
+    std::vector<Precision> precisions;
 };
 
 struct Plan {
