@@ -213,8 +213,8 @@ TEST_F(Load, RefusesConfigurationsThatMakeNoSense) {
 }
 
 TEST_F(Load, RefusesByNameWhatItDoesNotImplement) {
-    expect_field_refused("model_type", "\"llama\"");
-    expect_refused("llama");
+    expect_field_refused("model_type", "\"mistral\"");
+    expect_refused("mistral");
     expect_field_refused("hidden_act", "\"gelu\"");
     expect_field_refused("use_sliding_window", "true");
     expect_field_refused("rope_scaling", R"({"type":"yarn","factor":4.0})");

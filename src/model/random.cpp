@@ -2,53 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "model/fingerprint.h"
-#include "tensor/quantize.h"
+#include "model/random_rows.h"
 
 namespace holdfast::model {
 namespace {
 
 using tensor::DataType;
-
-// The finalizer of splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
-// generators", 2014).
-std::uint64_t mix(std::uint64_t x) {
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebU;
-    return x ^ x >> 31;
-}
-
-// Rows of made-up numbers of variance 1 / inputs: each begins somewhere in one long run of them.
-class RandomRows {
-public:
-    RandomRows(DataType type, std::uint32_t inputs, float variance)
-        : type_(type), inputs_(inputs), run_(tensor::bytes_of(type, elements + inputs)) {
-        const float step = std::sqrt(12.0F * variance) / 65'536;
-        std::vector<float> values(elements + inputs);
-        for (std::size_t i = 0; i < values.size(); ++i)
-            values[i] = static_cast<float>(static_cast<std::int16_t>(mix(i))) * step;
-        tensor::quantize(type, values, run_.data());
-    }
-
-    DataType type() const { return type_; }
-    std::uint32_t inputs() const { return inputs_; }
-
-    cpu::SourceRow row(std::uint32_t matrix, std::uint32_t output) const {
-        const std::size_t blocks = elements / tensor::traits(type_).block_elements;
-        const std::size_t first = mix(std::uint64_t{matrix} << 32 | output) % blocks;
-        return {type_, run_.data() + first * tensor::traits(type_).block_bytes};
-    }
-
-private:
-    static constexpr std::size_t elements = std::size_t{1} << 20;
-    DataType type_;
-    std::uint32_t inputs_;
-    std::vector<std::byte> run_;
-};
 
 // Makes one matrix after the other, each unlike all others.
 class Maker {
@@ -77,16 +40,6 @@ private:
     cpu::Numerics numerics_;
     std::uint32_t made_ = 0;
 };
-
-base::Result<> check_blocks(const tensor::Config& config, DataType type) {
-    const std::uint32_t block = tensor::traits(type).block_elements;
-    for (const std::uint32_t inputs : {config.hidden, config.heads * config.head_dim, config.ffn})
-        if (inputs % block != 0)
-            return base::fail(base::Code::invalid,
-                              "weights: {} needs rows of a multiple of {}, the shape has {}",
-                              tensor::name(type), block, inputs);
-    return {};
-}
 
 // From the config.json files of the distills.
 struct NamedShape {
@@ -142,10 +95,9 @@ base::Result<Weights> random_weights(const tensor::Config& config, DataType type
     const DataType last = head_type(type, config.hidden);
     const std::uint32_t attended = config.heads * config.head_dim;
     const std::uint32_t qkv = attended + 2 * config.kv_heads * config.head_dim;
-    const auto variance = [](std::uint32_t inputs) { return 1.0F / static_cast<float>(inputs); };
-    const RandomRows of_hidden(type, config.hidden, variance(config.hidden));
-    const RandomRows of_attended(type, attended, variance(attended));
-    const RandomRows of_ffn(type, config.ffn, variance(config.ffn));
+    const RandomRows of_hidden(type, config.hidden, variance_for(config.hidden));
+    const RandomRows of_attended(type, attended, variance_for(attended));
+    const RandomRows of_ffn(type, config.ffn, variance_for(config.ffn));
     const auto numerics = options.native_numerics ? cpu::Numerics::native : cpu::Numerics::portable;
     Maker maker(pool, numerics);
     Weights weights;
@@ -169,7 +121,7 @@ base::Result<Weights> random_weights(const tensor::Config& config, DataType type
     weights.final_norm.assign(config.hidden, 1.0F);
     HF_TRY_ASSIGN(
         weights.head,
-        maker.matrix(RandomRows(last, config.hidden, variance(config.hidden)), config.vocab));
+        maker.matrix(RandomRows(last, config.hidden, variance_for(config.hidden)), config.vocab));
     Fingerprint fingerprint(config, false);
     fingerprint.add_matrix(last);
     weights.fingerprint = fingerprint.text({numerics, type, options.kv_type});

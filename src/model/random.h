@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "model/model.h"
@@ -29,5 +30,11 @@ std::optional<tensor::Config> find_shape(std::string_view name);
                                                    tensor::DataType type,
                                                    const LoadOptions& options, cpu::Pool& pool);
 std::size_t random_weight_bytes(const tensor::Config& config, tensor::DataType type);
+
+// Writes a model of such weights (not the same ones) as a GGUF file: what load() needs and no
+// tokenizer. Errors: invalid, when rows are no whole blocks or the file exists; the system's reason
+// when it cannot be written.
+[[nodiscard]] base::Result<> write_random(const tensor::Config& config, tensor::DataType type,
+                                          const std::string& path);
 
 }  // namespace holdfast::model

@@ -1,4 +1,5 @@
-// For tests: a small Qwen2 checkpoint in the Hugging Face layout, written to a temporary folder.
+// For tests: a small Qwen2 or Llama checkpoint in the Hugging Face layout, written to a temporary
+// folder.
 #pragma once
 
 #include <fmt/format.h>
@@ -43,7 +44,8 @@ inline float round_to_bf16(float value) {
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xffff'0000U);
 }
 
-// All tensors that Qwen2 needs, with bf16 values between -scale and scale.
+// All tensors that the model needs, with bf16 values between -scale and scale.
+// scripts/record_golden_architectures.py makes the same.
 inline TestTensors random_tensors(const tensor::Config& config, std::uint64_t seed) {
     TestTensors tensors;
     const auto add = [&](const std::string& name, std::vector<std::uint64_t> shape, float offset,
@@ -70,9 +72,11 @@ inline TestTensors random_tensors(const tensor::Config& config, std::uint64_t se
         add(layer + "self_attn.q_proj.weight", {attended, config.hidden}, 0, in_hidden);
         add(layer + "self_attn.k_proj.weight", {kept, config.hidden}, 0, in_hidden);
         add(layer + "self_attn.v_proj.weight", {kept, config.hidden}, 0, in_hidden);
-        add(layer + "self_attn.q_proj.bias", {attended}, 0, 1);
-        add(layer + "self_attn.k_proj.bias", {kept}, 0, 1);
-        add(layer + "self_attn.v_proj.bias", {kept}, 0, 1);
+        if (config.qkv_bias) {
+            add(layer + "self_attn.q_proj.bias", {attended}, 0, 1);
+            add(layer + "self_attn.k_proj.bias", {kept}, 0, 1);
+            add(layer + "self_attn.v_proj.bias", {kept}, 0, 1);
+        }
         add(layer + "self_attn.o_proj.weight", {config.hidden, attended}, 0, in_hidden);
         add(layer + "mlp.gate_proj.weight", {config.ffn, config.hidden}, 0, in_hidden);
         add(layer + "mlp.up_proj.weight", {config.ffn, config.hidden}, 0, in_hidden);
@@ -104,14 +108,23 @@ inline std::string safetensors_bytes(const TestTensors& tensors, const std::stri
 }
 
 inline std::string config_json(const tensor::Config& config) {
-    return fmt::format(R"({{"model_type":"qwen2","num_hidden_layers":{},"hidden_size":{},)"
+    std::string scaling;
+    if (config.rope_scaling)
+        scaling = fmt::format(
+            R"("rope_scaling":{{"rope_type":"llama3","factor":{},)"
+            R"("low_freq_factor":{},"high_freq_factor":{},)"
+            R"("original_max_position_embeddings":{}}},)",
+            config.rope_scaling->factor, config.rope_scaling->low_frequency_factor,
+            config.rope_scaling->high_frequency_factor, config.rope_scaling->original_context);
+    return fmt::format(R"({{"model_type":"{}","num_hidden_layers":{},"hidden_size":{},)"
                        R"("num_attention_heads":{},"num_key_value_heads":{},"head_dim":{},)"
                        R"("intermediate_size":{},"vocab_size":{},)"
-                       R"("max_position_embeddings":{},"rope_theta":{},"rms_norm_eps":{},)"
+                       R"("max_position_embeddings":{},"rope_theta":{},{}"rms_norm_eps":{},)"
                        R"("tie_word_embeddings":{},"eos_token_id":[{}]}})",
-                       config.layers, config.hidden, config.heads, config.kv_heads, config.head_dim,
-                       config.ffn, config.vocab, config.context, config.rope_theta,
-                       config.rms_norm_epsilon, config.tied_head, fmt::join(config.eos, ","));
+                       config.architecture, config.layers, config.hidden, config.heads,
+                       config.kv_heads, config.head_dim, config.ffn, config.vocab, config.context,
+                       config.rope_theta, scaling, config.rms_norm_epsilon, config.tied_head,
+                       fmt::join(config.eos, ","));
 }
 
 inline void write_checkpoint(const base::testing::TemporaryFolder& folder,

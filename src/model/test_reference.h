@@ -1,7 +1,10 @@
-// For tests: Qwen2 written down as the formulas say, in double precision, without any cache.
+// For tests: Qwen2 and Llama written down as the formulas say, in double precision, without any
+// cache.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <span>
 #include <vector>
 
@@ -58,14 +61,14 @@ private:
     Vector project(const std::string& name, const Vector& x, std::size_t position,
                    bool turned) const {
         Vector y = times(name + ".weight", x);
-        const auto& bias = tensors_.at(name + ".bias").values;
-        for (std::size_t i = 0; i < y.size(); ++i) y[i] += bias[i];
+        if (config_.qkv_bias) {
+            const auto& bias = tensors_.at(name + ".bias").values;
+            for (std::size_t i = 0; i < y.size(); ++i) y[i] += bias[i];
+        }
         const std::size_t dim = config_.head_dim, half = dim / 2;
         for (std::size_t head = 0; turned && head < y.size() / dim; ++head)
             for (std::size_t i = 0; i < half; ++i) {
-                const double angle =
-                    static_cast<double>(position) *
-                    std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / config_.head_dim);
+                const double angle = static_cast<double>(position) * frequency(i);
                 double& a = y[head * dim + i];
                 double& b = y[head * dim + i + half];
                 const double low = a * std::cos(angle) - b * std::sin(angle);
@@ -73,6 +76,21 @@ private:
                 a = low;
             }
         return y;
+    }
+
+    // Of the pair i of a head. Long waves turn slower by the factor, short ones as before.
+    double frequency(std::size_t i) const {
+        const double plain =
+            std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / config_.head_dim);
+        if (!config_.rope_divisors.empty()) return plain / config_.rope_divisors[i];
+        if (!config_.rope_scaling) return plain;
+        const tensor::RopeScaling& scaling = *config_.rope_scaling;
+        const double waves = scaling.original_context * plain / (2 * std::numbers::pi);
+        const double smooth =
+            std::clamp((waves - scaling.low_frequency_factor) /
+                           (scaling.high_frequency_factor - scaling.low_frequency_factor),
+                       0.0, 1.0);
+        return (1 - smooth) * plain / scaling.factor + smooth * plain;
     }
 
     void run_layer(const std::string& prefix, std::vector<Vector>& hidden) const {

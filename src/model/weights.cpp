@@ -104,7 +104,7 @@ private:
             map_pages(bytes);
             hashes[part] = base::hash128(bytes);
             const std::size_t count = parts.elements(part);
-            const std::size_t at = cpu::find_not_finite(tensor.type, bytes.data(), count);
+            const std::size_t at = tensor::find_not_finite(tensor.type, bytes.data(), count);
             if (at != count) bad[part] = parts.first_element(part) + at;
         });
         for (const auto& element : bad)

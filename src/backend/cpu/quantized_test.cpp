@@ -521,13 +521,13 @@ TEST(QuantizedMatrix, NamesTheFirstBlockWithABadScale) {
         const QuantWeights weights(type, 1, block * 5);
         std::vector<std::byte> bytes(weights.row(0),
                                      weights.row(0) + tensor::bytes_of(type, block * 5));
-        EXPECT_EQ(find_not_finite(type, bytes.data(), block * 5), block * 5);
+        EXPECT_EQ(cpu::find_not_finite(type, bytes.data(), block * 5), block * 5);
         constexpr std::uint16_t infinity = 0xfc00, undefined = 0x7e01;
         std::memcpy(&bytes[4 * tensor::bytes_of(type, block) + scale_at], &undefined, 2);
-        EXPECT_EQ(find_not_finite(type, bytes.data(), block * 5), block * 4);
+        EXPECT_EQ(cpu::find_not_finite(type, bytes.data(), block * 5), block * 4);
         const std::size_t minimum_at = scale_at + (has_minima(type) ? 2 : 0);
         std::memcpy(&bytes[2 * tensor::bytes_of(type, block) + minimum_at], &infinity, 2);
-        EXPECT_EQ(find_not_finite(type, bytes.data(), block * 5), block * 2);
+        EXPECT_EQ(cpu::find_not_finite(type, bytes.data(), block * 5), block * 2);
     }
 }
 
