@@ -20,6 +20,7 @@ namespace {
 
 struct Flags {
     std::string model, shape, weights, kv = "f32", numerics = "portable", format = "table";
+    std::string write;
     perf::Options options;
 };
 
@@ -92,7 +93,25 @@ private:
     InterruptFlag interrupt_;
 };
 
+// A shape as a file, for other programs and for a second look.
+int write(const Flags& flags, const Shell& shell) {
+    const auto written = [&]() -> base::Result<> {
+        if (flags.shape.empty() || !flags.model.empty())
+            return base::fail(base::Code::invalid, "--write: needs a --shape and no MODEL");
+        HF_TRY_ASSIGN(const auto config, parse_shape(flags.shape));
+        auto weights = tensor::DataType::bf16;
+        if (!flags.weights.empty()) {
+            HF_TRY_ASSIGN(weights, parse_weights(flags.weights));
+        }
+        return model::write_random(config, weights, flags.write);
+    }();
+    if (written) return 0;
+    return complain(shell, written.error().what,
+                    written.error().code == base::Code::invalid ? usage_exit : 1);
+}
+
 int measure(Flags& flags, const Shell& shell) {
+    if (!flags.write.empty()) return write(flags, shell);
     const auto subject = read_flags(flags);
     if (!subject) return complain(shell, subject.error().what, usage_exit);
     const auto report = [&] {
@@ -148,6 +167,10 @@ void add_options(CLI::App& command, Flags& flags) {
         ->type_name("N");
     command.add_option("--depth", options.depth, "positions before the measured ones [128]")
         ->type_name("N");
+    command
+        .add_option("--write", flags.write,
+                    "write the shape's random model as a GGUF file, and measure nothing")
+        ->type_name("FILE");
     command.add_option("-o,--output", flags.format, "table or json [table]")
         ->type_name("FORMAT")
         ->check(CLI::IsMember({"table", "json"}));
@@ -165,7 +188,8 @@ void add_perf(CLI::App& root, Shell& shell) {
         "Examples:\n"
         "  holdfast perf models/tiny-r1\n"
         "  holdfast perf --shape r1-1.5b --weights q8_0 -b 1,16 -t 1,2\n"
-        "  holdfast perf r1.gguf -o json > figures.json");
+        "  holdfast perf r1.gguf -o json > figures.json\n"
+        "  holdfast perf --shape r1-1.5b --weights q8_0 --write random.gguf");
     command->callback(
         [&shell, flags] { shell.chosen = [&shell, flags] { return measure(*flags, shell); }; });
 }
