@@ -79,7 +79,7 @@ base::Result<plan::Candidate> read_file(const std::string& path, std::optional<D
     candidate.precisions.emplace_back(found.names(), as_it_is);
     for (const DataType type : precisions) {
         const auto bytes = found.bytes(type);
-        if (bytes && bytes->total < as_it_is.total)
+        if (bytes && bytes->exact < as_it_is.exact)
             candidate.precisions.emplace_back(std::string(tensor::name(type)), *bytes);
     }
     return candidate;

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "perf/work.h"
@@ -18,19 +20,25 @@ public:
     [[nodiscard]] static base::Result<FileWeights> open(const std::string& path);
 
     const tensor::Config& config() const { return config_; }
-    tensor::DataType type() const { return type_; }      // of the first layer's queries
     const std::string& names() const { return names_; }  // of all its matrices: "q4_k, q6_k"
 
     // In memory, converted to `type` or as they are. Errors: rows that are no whole blocks of it.
     [[nodiscard]] base::Result<WeightBytes> bytes(std::optional<tensor::DataType> type) const;
 
 private:
+    struct Matrix {
+        tensor::DataType type;
+        std::uint32_t outputs, inputs;
+    };
+
     FileWeights(tensor::Config config, tensor::Checkpoint checkpoint);
-    base::Result<> list_types();
+    base::Result<> list_matrices();
+    base::Result<> add(const std::string& name, std::uint32_t outputs, std::uint32_t inputs);
 
     tensor::Config config_;
     tensor::Checkpoint checkpoint_;
-    tensor::DataType type_ = tensor::DataType::other, embedding_type_ = tensor::DataType::other;
+    std::vector<Matrix>
+        matrices_;  // of the layers, then the embedding, then the head if it has one
     std::string names_;
 };
 

@@ -1,6 +1,7 @@
 #include "perf/work.h"
 
 #include "backend/cpu/kv_cache.h"
+#include "backend/cpu/packed.h"
 #include "model/model.h"
 #include "model/random.h"
 #include "model/weights.h"
@@ -36,10 +37,18 @@ std::uint64_t parameters(const tensor::Config& config) {
 }
 
 WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type) {
-    const std::size_t total = model::random_weight_bytes(config, type);
-    if (config.tied_head) return {total, total};
-    return {total, total - config.vocab * tensor::bytes_of(model::head_type(type, config.hidden),
-                                                           config.hidden)};
+    const auto packed = cpu::PackedMatrix::needed_bytes;
+    const auto queries = static_cast<std::uint32_t>(attended(config));
+    const auto keys = static_cast<std::uint32_t>(kept(config));
+    const tensor::DataType last = model::head_type(type, config.hidden);
+    const std::size_t layer =
+        packed(type, queries + 2 * keys, config.hidden) + packed(type, config.hidden, queries) +
+        packed(type, 2 * config.ffn, config.hidden) + packed(type, config.hidden, config.ffn);
+    WeightBytes bytes{.reserved = model::random_weight_bytes(config, type)};
+    bytes.step = config.layers * layer + packed(last, config.vocab, config.hidden);
+    bytes.exact = bytes.step;
+    if (!config.tied_head) bytes.exact += config.vocab * tensor::bytes_of(last, config.hidden);
+    return bytes;
 }
 
 double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type) {

@@ -13,10 +13,11 @@ namespace holdfast::perf {
 // All numbers of the checkpoint, norms and biases included.
 std::uint64_t parameters(const tensor::Config& config);
 
-// Memory that a model's weights take, as the engine reserves it.
+// What a model's weights take. Vectors, such as norms, are too small to count.
 struct WeightBytes {
-    std::size_t total = 0;
-    std::size_t step = 0;  // what a decode step reads: all but the embedding table
+    std::size_t reserved = 0;  // memory, as the engine reserves it: in whole pages
+    std::size_t step = 0;      // of the matrices that a decode step reads: layers and head
+    std::size_t exact = 0;     // of these and the embedding table
 };
 
 // Of a random model of this shape, whose layers are of `type`: see model/random.h.

@@ -74,7 +74,7 @@ Memory memory_for(const tensor::Config& config, const perf::WeightBytes& weights
     const double working = as_double(model::Decoder::working_bytes(config, options)) - kv_bytes(1);
     const double each = as_double(blocks_each) * model::block_tokens *
                         perf::kv_bytes_per_token(config, wish.kv_type);
-    return {.weights = as_double(weights.total),
+    return {.weights = as_double(hardware.is_processor ? weights.reserved : weights.exact),
             .kv = sequences * each,
             .working = working,
             .overhead = efficiency(hardware).overhead_bytes};

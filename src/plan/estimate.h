@@ -44,7 +44,8 @@ struct Estimate {
 // Which weights a model of this shape can have: quantized rows are whole numbers of blocks.
 bool can_have(const tensor::Config& config, tensor::DataType weights);
 
-// The context is cut to the model's own.
+// Quantized weights are computed with integers where the processor can. The context is cut to the
+// model's own.
 Estimate estimate(const tensor::Config& config, const perf::WeightBytes& weights,
                   const Hardware& hardware, const Wish& wish);
 
