@@ -6,7 +6,7 @@ help:
 	@echo "make build      set up and build; leaves build/holdfast"
 	@echo "make test       set up, build, and run all tests"
 	@echo "make check      formatting, static analysis, arrows between rooms, coroutine rule"
-	@echo "make bench      benchmarks: engine, relay beside nginx"
+	@echo "make bench      benchmarks: engine, engine beside llama.cpp, relay beside nginx"
 	@echo "make kill-test  200 kills under load; every answer compared byte for byte"
 	@echo "make fuzz       feed the parsers hostile bytes under sanitizers; SECONDS=60 each"
 	@echo "make clean      remove what the build made"
@@ -40,4 +40,4 @@ fuzz:
 	@scripts/fuzz $(or $(SECONDS),30)
 
 clean:
-	rm -rf build build-* .venv
+	rm -rf build build-* .venv .venv-bench

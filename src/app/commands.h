@@ -29,6 +29,9 @@ void add_worker(CLI::App& root, Shell& shell);
 void add_chat(CLI::App& root, Shell& shell);
 void add_status(CLI::App& root, Shell& shell);
 void add_quantize(CLI::App& root, Shell& shell);
+void add_plan(CLI::App& root, Shell& shell);
+void add_perf(CLI::App& root, Shell& shell);
+void add_eval(CLI::App& root, Shell& shell);
 void add_config(CLI::App& root, Shell& shell);
 void add_version(CLI::App& root, Shell& shell);
 

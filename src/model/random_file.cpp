@@ -35,6 +35,9 @@ tensor::GgufMetadata metadata(const Config& config) {
     made.integer(key("rope.dimension_count"), config.head_dim);
     made.number(key("rope.freq_base"), config.rope_theta);
     made.number(key("attention.layer_norm_rms_epsilon"), config.rms_norm_epsilon);
+    // What other programs call a file without a tokenizer, and what they then count tokens by.
+    made.text("tokenizer.ggml.model", "none");
+    made.integer(key("vocab_size"), config.vocab);
     made.integer("tokenizer.ggml.eos_token_id", static_cast<std::uint32_t>(config.eos.at(0)));
     return made;
 }

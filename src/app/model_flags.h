@@ -1,0 +1,27 @@
+// What perf, plan and eval read alike from the command line: models, shapes and number formats.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/cpu/kernels.h"
+#include "base/error.h"
+#include "tensor/config.h"
+#include "tensor/data_type.h"
+
+namespace holdfast::app {
+
+// By name. Errors name the flag, what was given and what may have been meant.
+[[nodiscard]] base::Result<tensor::DataType> parse_weights(std::string_view name);
+[[nodiscard]] base::Result<cpu::KvType> parse_kv_type(std::string_view name);
+[[nodiscard]] base::Result<tensor::Config> parse_shape(std::string_view name);
+
+// All names, for help texts.
+std::vector<std::string> weight_names();
+std::vector<std::string> shape_names();
+
+// A model's folder or file without what leads to it: "tiny-r1".
+std::string base_name(std::string_view path);
+
+}  // namespace holdfast::app

@@ -1,0 +1,197 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "app/commands.h"
+#include "app/interrupt_flag.h"
+#include "app/model_flags.h"
+#include "model/random.h"
+#include "perf/file_weights.h"
+#include "perf/machine.h"
+#include "perf/measure.h"
+#include "perf/report.h"
+#include "perf/work.h"
+
+namespace holdfast::app {
+namespace {
+
+struct Flags {
+    std::string model, shape, weights, kv = "f32", numerics = "portable", format = "table";
+    std::string write;
+    perf::Options options;
+};
+
+base::Result<perf::Subject> subject_of_shape(const Flags& flags) {
+    perf::Subject subject{.name = flags.shape};
+    HF_TRY_ASSIGN(subject.config, parse_shape(flags.shape));
+    auto weights = tensor::DataType::bf16;
+    if (!flags.weights.empty()) {
+        HF_TRY_ASSIGN(weights, parse_weights(flags.weights));
+    }
+    subject.weights = fmt::format("{}, random", tensor::name(weights));
+    subject.step_weight_bytes = perf::weight_bytes(subject.config, weights).step;
+    subject.make = [config = subject.config, weights](const model::LoadOptions& options) {
+        return model::random_model(config, weights, options);
+    };
+    return subject;
+}
+
+base::Result<perf::Subject> subject_of_file(const Flags& flags) {
+    perf::Subject subject{.name = base_name(flags.model)};
+    HF_TRY_ASSIGN(const auto found, perf::FileWeights::open(flags.model));
+    subject.config = found.config();
+    subject.weights = found.names();
+    std::optional<tensor::DataType> converted;
+    if (!flags.weights.empty()) {
+        HF_TRY_ASSIGN(converted, parse_weights(flags.weights));
+        subject.weights = fmt::format("{} from {}", flags.weights, found.names());
+    }
+    HF_TRY_ASSIGN(const perf::WeightBytes bytes, found.bytes(converted));
+    subject.step_weight_bytes = bytes.step;
+    subject.make = [path = flags.model, converted](model::LoadOptions options) {
+        options.weights = converted;
+        return model::load(path, options);
+    };
+    return subject;
+}
+
+base::Result<perf::Subject> read_flags(Flags& flags) {
+    if (flags.model.empty() == flags.shape.empty())
+        return base::fail(base::Code::invalid, "name either a MODEL or a --shape");
+    HF_TRY_ASSIGN(flags.options.kv_type, parse_kv_type(flags.kv));
+    flags.options.native_numerics = flags.numerics == "native";
+    std::erase(flags.options.prompts, 0);  // as people of llama-bench leave a part out
+    std::erase(flags.options.batches, 0);
+    return flags.shape.empty() ? subject_of_file(flags) : subject_of_shape(flags);
+}
+
+// Shows at a terminal where the measurement is, and ends it at Ctrl-C.
+class Watcher {
+public:
+    explicit Watcher(const Shell& shell)
+        : fd_(shell.streams.error), shows_(cli::is_terminal(shell.streams.error)) {}
+    ~Watcher() {
+        if (shows_) cli::write_text(fd_, "\r\x1b[K");
+    }
+    Watcher(const Watcher&) = delete;
+    Watcher& operator=(const Watcher&) = delete;
+
+    bool operator()(const perf::Moment& moment) const {
+        if (shows_)
+            cli::write_text(fd_,
+                            fmt::format("\r\x1b[K{} threads, round {} of {}: {}", moment.threads,
+                                        moment.round, moment.rounds, moment.what));
+        return !interrupt_.is_set();
+    }
+
+private:
+    int fd_;
+    bool shows_;
+    InterruptFlag interrupt_;
+};
+
+// A shape as a file, for other programs and for a second look.
+int write(const Flags& flags, const Shell& shell) {
+    const auto written = [&]() -> base::Result<> {
+        if (flags.shape.empty() || !flags.model.empty())
+            return base::fail(base::Code::invalid, "--write: needs a --shape and no MODEL");
+        HF_TRY_ASSIGN(const auto config, parse_shape(flags.shape));
+        auto weights = tensor::DataType::bf16;
+        if (!flags.weights.empty()) {
+            HF_TRY_ASSIGN(weights, parse_weights(flags.weights));
+        }
+        return model::write_random(config, weights, flags.write);
+    }();
+    if (written) return 0;
+    return complain(shell, written.error().what,
+                    written.error().code == base::Code::invalid ? usage_exit : 1);
+}
+
+int measure(Flags& flags, const Shell& shell) {
+    if (!flags.write.empty()) return write(flags, shell);
+    const auto subject = read_flags(flags);
+    if (!subject) return complain(shell, subject.error().what, usage_exit);
+    const auto report = [&] {
+        const Watcher watcher(shell);
+        return perf::measure(*subject, flags.options, std::ref(watcher));
+    }();
+    if (!report)
+        return complain(shell, report.error().what,
+                        report.error().code == base::Code::invalid ? usage_exit : 1);
+    cli::write_text(shell.streams.output, flags.format == "json"
+                                              ? perf::to_json(*subject, flags.options, *report)
+                                              : perf::to_table(*subject, flags.options, *report));
+    return report->stopped ? interrupted_exit : 0;
+}
+
+void add_options(CLI::App& command, Flags& flags) {
+    perf::Options& options = flags.options;
+    options.threads = {perf::processor_threads()};
+    command.add_option("MODEL", flags.model, "a model's folder or GGUF file")->type_name("");
+    command
+        .add_option("--shape", flags.shape,
+                    fmt::format("random weights instead: {}", fmt::join(shape_names(), ", ")))
+        ->type_name("NAME");
+    command
+        .add_option("--weights", flags.weights,
+                    fmt::format("compute with: {} [as in the file; bf16 for a shape]",
+                                fmt::join(weight_names(), ", ")))
+        ->type_name("TYPE");
+    command.add_option("--kv", flags.kv, "keep keys and values in f32, bf16 or q8 [f32]")
+        ->type_name("TYPE");
+    command
+        .add_option("--numerics", flags.numerics,
+                    "portable, or native: bf16 dot products where the processor has them "
+                    "[portable]")
+        ->type_name("NAME")
+        ->check(CLI::IsMember({"portable", "native"}));
+    command.add_option("--isa", options.isa, "instruction set [the best]")->type_name("NAME");
+    command
+        .add_option("-p,--prompts", options.prompts, "tokens of each prefill; 0: none [128,512]")
+        ->type_name("N,...")
+        ->delimiter(',');
+    command
+        .add_option("-b,--batches", options.batches,
+                    "sequences that decode at once; 0: none [1,8,16,32]")
+        ->type_name("N,...")
+        ->delimiter(',');
+    command.add_option("-n,--tokens", options.tokens, "that each sequence decodes [32]")
+        ->type_name("N");
+    command.add_option("-t,--threads", options.threads, "numbers of threads [all]")
+        ->type_name("N,...")
+        ->delimiter(',');
+    command.add_option("-r,--rounds", options.rounds, "of everything, interleaved [5]")
+        ->type_name("N");
+    command.add_option("--depth", options.depth, "positions before the measured ones [128]")
+        ->type_name("N");
+    command
+        .add_option("--write", flags.write,
+                    "write the shape's random model as a GGUF file, and measure nothing")
+        ->type_name("FILE");
+    command.add_option("-o,--output", flags.format, "table or json [table]")
+        ->type_name("FORMAT")
+        ->check(CLI::IsMember({"table", "json"}));
+}
+
+}  // namespace
+
+void add_perf(CLI::App& root, Shell& shell) {
+    auto* command = root.add_subcommand("perf", "Measure the speed of the engine alone");
+    auto flags = std::make_shared<Flags>();
+    add_options(*command, *flags);
+    command->footer(
+        "Prefill and decode in tokens per second, beside the memory bandwidth and the arithmetic\n"
+        "peak of this machine at the same time. Ctrl-C shows what has been measured.\n\n"
+        "Examples:\n"
+        "  holdfast perf models/tiny-r1\n"
+        "  holdfast perf --shape r1-1.5b --weights q8_0 -b 1,16 -t 1,2\n"
+        "  holdfast perf r1.gguf -o json > figures.json\n"
+        "  holdfast perf --shape r1-1.5b --weights q8_0 --write random.gguf");
+    command->callback(
+        [&shell, flags] { shell.chosen = [&shell, flags] { return measure(*flags, shell); }; });
+}
+
+}  // namespace holdfast::app

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "perf/work.h"
+#include "tensor/checkpoint.h"
+#include "tensor/config.h"
+#include "tensor/data_type.h"
+
+namespace holdfast::perf {
+
+// What a model's file holds, as far as its directory tells; weights are not read.
+class FileWeights {
+public:
+    // Of a Hugging Face folder or a GGUF file. Errors name file and tensor.
+    [[nodiscard]] static base::Result<FileWeights> open(const std::string& path);
+
+    const tensor::Config& config() const { return config_; }
+    const std::string& names() const { return names_; }  // of all its matrices: "q4_k, q6_k"
+
+    // In memory, converted to `type` or as they are. Errors: rows that are no whole blocks of it.
+    [[nodiscard]] base::Result<WeightBytes> bytes(std::optional<tensor::DataType> type) const;
+
+private:
+    struct Matrix {
+        tensor::DataType type;
+        std::uint32_t outputs, inputs;
+    };
+
+    FileWeights(tensor::Config config, tensor::Checkpoint checkpoint);
+    base::Result<> list_matrices();
+    base::Result<> add(const std::string& name, std::uint32_t outputs, std::uint32_t inputs);
+
+    tensor::Config config_;
+    tensor::Checkpoint checkpoint_;
+    std::vector<Matrix>
+        matrices_;  // of the layers, then the embedding, then the head if it has one
+    std::string names_;
+};
+
+}  // namespace holdfast::perf

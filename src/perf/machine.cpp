@@ -1,0 +1,24 @@
+#include "perf/machine.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+namespace holdfast::perf {
+
+std::string processor_name() {
+    std::ifstream info("/proc/cpuinfo");
+    std::string line;
+    while (std::getline(info, line)) {
+        const auto colon = line.find(": ");
+        if (line.starts_with("model name") && colon != line.npos) return line.substr(colon + 2);
+    }
+    utsname system{};
+    return ::uname(&system) == 0 ? system.machine : "unknown";
+}
+
+std::uint32_t processor_threads() { return std::max(1U, std::thread::hardware_concurrency()); }
+
+}  // namespace holdfast::perf
