@@ -76,6 +76,8 @@ struct Settings {
         std::uint32_t kv_tokens = 0, batch_tokens_max = 0, prefill_tokens_max = 0;
         std::uint32_t running_max = 0, waiting_max = 0;
         bool prefix_cache = true;
+        std::uint32_t speculation_tokens_max = 0;
+        std::chrono::milliseconds batch_wait{};
         friend bool operator==(const Engine&, const Engine&) = default;
     } engine;
 

@@ -225,19 +225,22 @@ TEST(SpeculatingCore, TakesNoBlockThatOthersMayNeedAndKeepsNone) {
             }
         };
         const auto older = world.submit(long_request(100, 'a'));
-        const auto younger = world.submit(long_request(100, 'b'));
+        chat::Request request = long_request(100, 'b');
+        request.prompt = std::string(42, 'b');  // out of step with the older one
+        const auto younger = world.submit(request);
         while (world.core.step()) {
             older->read();
             younger->read();
             std::size_t needed = 0;
             for (const auto* reader : {older.get(), younger.get()})
                 if (!reader->answer.complete() && !reader->answer.events.empty())
-                    needed += blocks_for(41 + reader->answer.events.size());
+                    needed += blocks_for((reader == older.get() ? 41 : 43) +
+                                         reader->answer.events.size());
             if (!older->answer.events.empty() && !younger->answer.events.empty())
                 EXPECT_LE(world.core.stats().blocks_used, needed);
         }
         EXPECT_TRUE(older->answer.complete() && younger->answer.complete());
-        EXPECT_TRUE(crossed);
+        EXPECT_TRUE(crossed || blocks < 40);
     }
 }
 
