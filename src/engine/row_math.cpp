@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "engine/exact_math.h"
@@ -14,6 +17,18 @@ namespace {
 constexpr float infinity = std::numeric_limits<float>::infinity();
 // Independent maxima, so that one vector instruction, or a few, takes a step of all of them.
 constexpr std::size_t lanes = 64;
+
+// Bytes that are 0 or 1 to bits, the first to the lowest. The product moves the last bit of each of
+// eight bytes to a place of its own in the highest byte.
+inline std::uint64_t pack_bits(const std::array<std::uint8_t, lanes>& bytes) {
+    std::uint64_t bits = 0;
+    for (std::size_t i = 0; i < lanes; i += 8) {
+        std::uint64_t eight = 0;
+        std::memcpy(&eight, bytes.data() + i, sizeof eight);
+        bits |= (eight * 0x0102040810204080) >> 56 << i;
+    }
+    return bits;
+}
 
 }  // namespace
 
@@ -53,14 +68,23 @@ HF_VECTORIZED std::size_t find_first(std::span<const float> logits, float number
     return begin;
 }
 
+// Compares many logits at once, and visits only those that are not below the floor.
 HF_VECTORIZED std::size_t collect(std::span<const float> logits, float floor,
                                   chat::TokenId first_id, Candidate* out) {
+    const float* const data = logits.data();
     std::size_t count = 0;
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-        out[count].logit = logits[i];
-        out[count].id = first_id + static_cast<chat::TokenId>(i);
-        count += logits[i] >= floor ? 1 : 0;
+    const auto take = [&](std::size_t i) {
+        out[count++] = {data[i], first_id + static_cast<chat::TokenId>(i), 0.0};
+    };
+    const std::size_t whole = logits.size() / lanes * lanes;
+    for (std::size_t begin = 0; begin < whole; begin += lanes) {
+        std::array<std::uint8_t, lanes> kept;
+        for (std::size_t lane = 0; lane < lanes; ++lane) kept[lane] = data[begin + lane] >= floor;
+        for (std::uint64_t bits = pack_bits(kept); bits != 0; bits &= bits - 1)
+            take(begin + static_cast<std::size_t>(std::countr_zero(bits)));
     }
+    for (std::size_t i = whole; i < logits.size(); ++i)
+        if (data[i] >= floor) take(i);
     return count;
 }
 

@@ -26,7 +26,7 @@ RowScan scan(std::span<const float> logits);
 std::size_t find_first(std::span<const float> logits, float number);
 
 // Writes the logits that are not below `floor` and their ids, the first of which is `first_id`, in
-// order; returns how many. `out` has room for one more than `logits` has.
+// order; returns how many. `out` has room for all.
 std::size_t collect(std::span<const float> logits, float floor, chat::TokenId first_id,
                     Candidate* out);
 

@@ -34,13 +34,12 @@ History::Seen& History::entry(chat::TokenId id) {
 }
 
 Sampler::Sampler(const text::Tokenizer& tokenizer, const model::Shape& shape)
-    : tokenizer_(tokenizer), eos_(shape.eos), adjusted_(shape.vocab) {
+    : tokenizer_(tokenizer), eos_(shape.eos), adjusted_(shape.vocab), scratch_(shape.vocab) {
     for (std::uint32_t id = 0; id < shape.vocab; ++id) {
         if (!tokenizer.exists(static_cast<chat::TokenId>(id))) continue;
         if (ranges_.empty() || ranges_.back().end != id) ranges_.push_back({id, id});
         ranges_.back().end = id + 1;
     }
-    candidates_.reserve(shape.vocab + 1);
 }
 
 base::Result<Sampler::Draw> Sampler::sample(std::span<const float> row,
@@ -108,7 +107,10 @@ base::Result<chat::TokenId> Sampler::draw(std::span<const float> row, float larg
     weigh(largest, sampling.temperature);
     if (sampling.top_p < 1.0F) keep_top_p(sampling.top_p);
     if (sampling.min_p > 0.0F)  // the largest weight is 1
-        std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < sampling.min_p; });
+        keep_first(static_cast<std::size_t>(
+            std::ranges::remove_if(candidates_, [&](const Candidate& c) {
+                return c.weight < sampling.min_p;
+            }).begin() - candidates_.begin()));
     double total = 0.0;
     for (const Candidate& candidate : candidates_) total += candidate.weight;
     const double target = total * base::uniform(sampling.seed.value_or(0), choice, position);
@@ -133,12 +135,11 @@ chat::TokenId Sampler::first_id(std::span<const float> row, float logit) const {
 // rounding, spares them the exact one of weigh().
 void Sampler::collect_candidates(std::span<const float> row, float largest, float temperature) {
     const float floor = largest - 32.5F * temperature - 1e-5F * std::abs(largest);
-    candidates_.resize(row.size() + 1);
     std::size_t count = 0;
     for (const Range& range : ranges_)
         count += collect(range.of(row), floor, static_cast<chat::TokenId>(range.begin),
-                         candidates_.data() + count);
-    candidates_.resize(count);
+                         scratch_.data() + count);
+    candidates_ = std::span(scratch_).first(count);
 }
 
 void Sampler::weigh(float largest, float temperature) {
@@ -158,14 +159,14 @@ void Sampler::weigh(float largest, float temperature) {
             kept += exponents[i] >= -32.0 ? 1 : 0;
         }
     }
-    candidates_.resize(kept);
+    keep_first(kept);
 }
 
 void Sampler::keep_top_k(std::size_t k) {
     if (k < candidates_.size()) {
         std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k),
                          candidates_.end(), likelier);
-        candidates_.resize(k);
+        keep_first(k);
     }
     std::sort(candidates_.begin(), candidates_.end(), likelier);
 }
@@ -187,7 +188,7 @@ void Sampler::keep_top_p(double share) {
         std::sort(at(sorted), at(end), likelier);
         for (; sorted < end; ++sorted) {
             sum += candidates_[sorted].weight;
-            if (sum >= wanted) return candidates_.resize(sorted + 1);
+            if (sum >= wanted) return keep_first(sorted + 1);
         }
     }
 }
@@ -212,15 +213,21 @@ std::vector<chat::TokenId> Sampler::likeliest_ids(std::span<const float> row,
     std::vector<chat::TokenId> best;
     if (count == 0) return best;
     best.reserve(count + 1);
+    constexpr std::size_t part = 256;  // ids, most of which nobody needs to look at singly
     const auto logit = [&](chat::TokenId id) { return row[static_cast<std::size_t>(id)]; };
     for (const Range& range : ranges_) {
-        for (std::size_t id = range.begin; id < range.end; ++id) {
-            if (row[id] == masked || (best.size() == count && row[id] <= logit(best.back())))
-                continue;
-            const auto place =
-                std::ranges::find_if(best, [&](auto other) { return logit(other) < row[id]; });
-            best.insert(place, static_cast<chat::TokenId>(id));
-            if (best.size() > count) best.pop_back();
+        for (std::size_t begin = range.begin; begin < range.end; begin += part) {
+            const std::size_t end = std::min(range.end, begin + part);
+            const float largest = scan(row.subspan(begin, end - begin)).largest;
+            if (best.size() == count && largest <= logit(best.back())) continue;
+            for (std::size_t id = begin; id < end; ++id) {
+                if (row[id] == masked || (best.size() == count && row[id] <= logit(best.back())))
+                    continue;
+                const auto place =
+                    std::ranges::find_if(best, [&](auto other) { return logit(other) < row[id]; });
+                best.insert(place, static_cast<chat::TokenId>(id));
+                if (best.size() > count) best.pop_back();
+            }
         }
     }
     return best;

@@ -82,6 +82,7 @@ private:
                                      std::uint32_t position);
     chat::TokenId first_id(std::span<const float> row, float logit) const;
     void collect_candidates(std::span<const float> row, float largest, float temperature);
+    void keep_first(std::size_t count) { candidates_ = candidates_.first(count); }
     void keep_top_k(std::size_t k);
     void weigh(float largest, float temperature);
     void keep_top_p(double share);
@@ -93,7 +94,8 @@ private:
     std::vector<chat::TokenId> eos_;
     std::vector<Range> ranges_;    // ascending; rows between them have no token
     std::vector<float> adjusted_;  // the row after penalties, bias and masks, if there are any
-    std::vector<Candidate> candidates_;
+    std::vector<Candidate> scratch_;
+    std::span<Candidate> candidates_;  // the first ones of scratch_
 };
 
 }  // namespace holdfast::engine
