@@ -118,9 +118,8 @@ void Core::draw(const Row& row, std::span<const float> logits, Drawn& drawn) {
 }
 
 base::Result<chat::Event> Core::sample(Sequence& sequence, std::span<const float> row) {
-    HF_TRY_ASSIGN(Sampler::Draw draw,
-                  sampler_.sample(row, sequence.group.request, sequence.history, sequence.choice,
-                                  sequence.output.tokens()));
+    HF_TRY_ASSIGN(Sampler::Draw draw, sampler_.sample(row, sequence.group.request, sequence.history,
+                                                      sequence.choice, sequence.output.tokens()));
     sequence.history.add(draw.id);
     Output::Text text = sequence.output.feed(draw.id);
     chat::Event event{.choice = sequence.choice, .finish = text.finish};

@@ -37,8 +37,8 @@ struct Stats {
     std::uint32_t blocks_used = 0, blocks_total = 0;  // used: referenced by a live choice
     std::uint64_t prompt_tokens = 0, generated_tokens = 0, cached_tokens = 0;
     std::uint64_t proposed_tokens = 0, accepted_tokens = 0;  // speculation's
-    std::uint64_t preemptions = 0;  // choices whose blocks others needed
-    std::uint64_t cancelled = 0;    // requests whose reader left before the end
+    std::uint64_t preemptions = 0;                           // choices whose blocks others needed
+    std::uint64_t cancelled = 0;  // requests whose reader left before the end
 };
 
 // The reading end of one request's events. One reader thread; destroying it cancels the request,

@@ -218,7 +218,8 @@ TEST(Engine, AnIdleEngineWaitsForABatchAndBeginsWhenItIsFull) {
     Host host({.running_max = 3, .batch_wait = 1h}, {},
               [&](std::span<const model::Slice> slices) { batches.push_back(slices.size()); });
     std::vector<std::unique_ptr<Client>> clients;
-    for (const std::uint32_t number : {1U, 2U, 4U}) clients.push_back(host.submit(varied_request(number)));
+    for (const std::uint32_t number : {1U, 2U, 4U})
+        clients.push_back(host.submit(varied_request(number)));
     for (const auto& client : clients) client->finish();
     EXPECT_EQ(batches.front(), 3U);
 

@@ -108,9 +108,10 @@ base::Result<chat::TokenId> Sampler::draw(std::span<const float> row, float larg
     if (sampling.top_p < 1.0F) keep_top_p(sampling.top_p);
     if (sampling.min_p > 0.0F)  // the largest weight is 1
         keep_first(static_cast<std::size_t>(
-            std::ranges::remove_if(candidates_, [&](const Candidate& c) {
-                return c.weight < sampling.min_p;
-            }).begin() - candidates_.begin()));
+            std::ranges::remove_if(candidates_,
+                                   [&](const Candidate& c) { return c.weight < sampling.min_p; })
+                .begin() -
+            candidates_.begin()));
     double total = 0.0;
     for (const Candidate& candidate : candidates_) total += candidate.weight;
     const double target = total * base::uniform(sampling.seed.value_or(0), choice, position);
@@ -125,8 +126,7 @@ base::Result<chat::TokenId> Sampler::draw(std::span<const float> row, float larg
 chat::TokenId Sampler::first_id(std::span<const float> row, float logit) const {
     for (const Range& range : ranges_) {
         const std::size_t place = find_first(range.of(row), logit);
-        if (place < range.end - range.begin)
-            return static_cast<chat::TokenId>(range.begin + place);
+        if (place < range.end - range.begin) return static_cast<chat::TokenId>(range.begin + place);
     }
     HF_ASSERT(false);
 }

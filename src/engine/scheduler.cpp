@@ -126,7 +126,8 @@ void Scheduler::plan_proposals() {
         if (!row.samples) continue;
         Sequence& sequence = *row.sequence;
         const std::size_t known = sequence.ids.size();
-        const std::uint32_t spare = pool_.free() - std::min<std::uint32_t>(pool_.free(), rows_.size());
+        const std::uint32_t spare =
+            pool_.free() - std::min<std::uint32_t>(pool_.free(), rows_.size());
         const std::size_t room = (sequence.blocks.size() + spare) * block_tokens - known;
         // The answer's last token is not proposed: nothing is drawn after it.
         const std::size_t most = std::min<std::size_t>(

@@ -25,9 +25,9 @@ struct Row {
 inline constexpr std::uint32_t proposing_tokens_max = 8;
 
 struct SchedulerLimits {
-    std::uint32_t running_max;         // sequences in one step
-    std::uint32_t prefill_tokens_max;  // per step, all sequences
-    std::uint32_t batch_tokens_max;    // per step, decode included; at least running_max
+    std::uint32_t running_max;              // sequences in one step
+    std::uint32_t prefill_tokens_max;       // per step, all sequences
+    std::uint32_t batch_tokens_max;         // per step, decode included; at least running_max
     std::uint32_t proposed_tokens_max = 0;  // per sequence and step
 };
 

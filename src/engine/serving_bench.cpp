@@ -98,8 +98,7 @@ Measured measure(Engine& engine, const Load& load) {
             });
     }
     Measured all;
-    all.seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    all.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     for (const Measured& one : each) {
         all.tokens += one.tokens;
         all.first_token_ms.insert(all.first_token_ms.end(), one.first_token_ms.begin(),
@@ -131,7 +130,8 @@ private:
 
 void run(benchmark::State& state, bool large, Load load, Options options) {
     Host host(large, options);
-    measure(host.engine(), {.concurrency = load.concurrency, .answers = load.concurrency, .tokens = 2});
+    measure(host.engine(),
+            {.concurrency = load.concurrency, .answers = load.concurrency, .tokens = 2});
     Measured all;
     const Stats before = host.engine().stats();
     for (auto _ : state) {

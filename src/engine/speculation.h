@@ -12,8 +12,9 @@
 
 namespace holdfast::engine {
 
-// Where the n-grams of a growing sequence stood last. A table of positions by hash: a collision forgets the older n-gram, so that a token costs
-// constant time (amortized: the table doubles with the sequence) and memory is bounded.
+// Where the n-grams of a growing sequence stood last. A table of positions by hash: a collision
+// forgets the older n-gram, so that a token costs constant time (amortized: the table doubles with
+// the sequence) and memory is bounded.
 class NgramIndex {
 public:
     static constexpr std::uint32_t longest = 4, shortest = 2;
