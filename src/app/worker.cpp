@@ -41,6 +41,8 @@ int work(const config::Settings& settings, const Shell& shell) {
     options.engine.waiting_max = engine.waiting_max;
     options.engine.prefill_tokens_max = engine.prefill_tokens_max;
     options.engine.prefix_cache = engine.prefix_cache;
+    options.engine.speculation_tokens_max = engine.speculation_tokens_max;
+    options.engine.batch_wait = engine.batch_wait;
     // How slow a client may be is the gateway's business: one that is paused is not lost.
     options.http.write_ms_max = std::chrono::hours(1);
     options.drain_ms_max = settings.keeper.drain;

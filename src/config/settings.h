@@ -78,6 +78,8 @@ struct Settings {
         std::uint32_t running_max = 0, waiting_max = 0;
         bool prefix_cache = true;
         std::string weights, kv_type, numerics;
+        std::uint32_t speculation_tokens_max = 0;
+        std::chrono::milliseconds batch_wait{};
         friend bool operator==(const Engine&, const Engine&) = default;
     } engine;
 

@@ -128,6 +128,14 @@ const std::array settings_table{
             "portable gives the same answers on every processor; native is faster for bf16 weights "
             "where there are bf16 dot products, and resumes exactly only among such processors",
             "", "", "portable|native"},
+    Setting{"engine.speculation_tokens_max", at<&S::engine, &S::Engine::speculation_tokens_max>,
+            "4",
+            "most tokens guessed ahead in one step of an answer that repeats itself or its prompt; "
+            "never changes an answer; 0 is off",
+            "0", "64"},
+    Setting{"engine.batch_wait", at<&S::engine, &S::Engine::batch_wait>, "0ms",
+            "longest time that an idle instance lets a request wait for others to begin with",
+            "0ms", "100ms"},
 
     Setting{"keeper.backoff_first", at<&S::keeper, &S::Keeper::backoff_first>, "100ms",
             "pause before a process that died is started again; doubles with each death", "1ms",

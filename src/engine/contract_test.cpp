@@ -19,6 +19,7 @@ struct Axes {
     std::uint32_t batch_tokens_max = 512;
     std::uint32_t kv_tokens = 32'768;
     bool prefix_cache = true;
+    std::uint32_t speculation_tokens_max = 0;
 };
 
 class RealEngine {
@@ -36,6 +37,7 @@ public:
         Options options;
         options.prefill_tokens_max = axes.prefill_tokens_max;
         options.prefix_cache = axes.prefix_cache;
+        options.speculation_tokens_max = axes.speculation_tokens_max;
         engine_ = make_engine(std::move(*model), *tokenizer, *chat_template, options, clock_);
     }
     ~RealEngine() { engine_->stop(base::Deadline(clock_.now())); }
@@ -136,8 +138,21 @@ TEST_F(ContractTest, HoldsForEveryInstructionSet) {
     }
 }
 
+TEST_F(ContractTest, HoldsWithSpeculation) {
+    for (const std::uint32_t tokens : {1U, 3U, 7U}) {
+        RealEngine engine({.threads = 2, .speculation_tokens_max = tokens});
+        expect_expected(engine.one_by_one(), fmt::format("{} proposed tokens", tokens));
+        EXPECT_GT(engine.stats().accepted_tokens, 0);
+        EXPECT_GT(engine.stats().proposed_tokens, engine.stats().accepted_tokens);
+        expect_expected(engine.together(), fmt::format("{} proposed tokens, together", tokens));
+    }
+    RealEngine small({.kv_tokens = 640, .speculation_tokens_max = 4});
+    expect_expected(small.together(), "speculation in a small cache");
+    EXPECT_GT(small.stats().preemptions, 0);
+}
+
 TEST_F(ContractTest, HoldsAfterAResumeAtEveryEvent) {
-    RealEngine engine({});
+    RealEngine engine({.speculation_tokens_max = 4});
     for (const std::uint32_t number : {1U, 2U, 3U, 5U}) {  // one choice each
         const Answer& whole = expected()[number];
         ASSERT_EQ(whole.choices.size(), 1);

@@ -13,7 +13,8 @@ SchedulerLimits limits_of(const model::Model& model, const Options& options) {
     const std::uint32_t batch = model.batch_tokens_max();
     return {.running_max = std::min(options.running_max, std::max(batch, 2U) - 1),
             .prefill_tokens_max = options.prefill_tokens_max,
-            .batch_tokens_max = batch};
+            .batch_tokens_max = batch,
+            .proposed_tokens_max = options.speculation_tokens_max};
 }
 
 }  // namespace
@@ -70,52 +71,81 @@ void Core::run(std::span<const Row> rows) {
     slices_.clear();
     for (const Row& row : rows) {
         const Sequence& sequence = *row.sequence;
-        slices_.push_back({.tokens = {sequence.ids.data() + sequence.computed, row.tokens},
+        slices_.push_back({.tokens = {sequence.ids.data() + sequence.computed, row.computes()},
                            .position = sequence.computed,
                            .blocks = sequence.blocks,
-                           .logits = row.samples ? 1U : 0U});
+                           .logits = row.logits()});
     }
-    const std::span<const float> logits = model_.forward(slices_);
-    commit(rows, logits);
+    std::span<const float> logits = model_.forward(slices_);
+    if (drawn_.size() < rows.size()) drawn_.resize(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        draw(rows[i], logits.first(rows[i].logits() * vocab_), drawn_[i]);
+        logits = logits.subspan(rows[i].logits() * vocab_);
+    }
+    HF_ASSERT(logits.empty());
+    for (std::size_t i = 0; i < rows.size(); ++i) commit(rows[i], drawn_[i]);
     push_events();
     ++counters_.steps;
 }
 
-void Core::commit(std::span<const Row> rows, std::span<const float> logits) {
-    for (const Row& row : rows) {
-        Sequence& sequence = *row.sequence;
-        const std::span<const float> row_logits =
-            row.samples ? logits.first(vocab_) : std::span<const float>();
-        logits = logits.subspan(row_logits.size());
-        if (sequence.phase == Phase::finished) continue;  // a sibling's row has failed the group
-        scheduler_.advance(row);
-        if (!row.samples) continue;
-        if (auto sampled = sample(sequence, row_logits); !sampled)
-            fail(sequence.group, std::move(sampled).error());
+// Draws the sequence's next token and, as long as it was proposed, the one after it. Afterwards the
+// sequence's ids are drawn ones only.
+void Core::draw(const Row& row, std::span<const float> logits, Drawn& drawn) {
+    drawn.events.clear();
+    drawn.accepted = 0;
+    drawn.error.reset();
+    Sequence& sequence = *row.sequence;
+    const std::size_t known = sequence.ids.size() - row.proposed;
+    for (bool next = row.samples; next;) {
+        const std::size_t place = known + drawn.events.size();
+        auto event = sample(sequence, logits.subspan(drawn.events.size() * vocab_, vocab_));
+        if (!event) {
+            drawn.error = std::move(event).error();
+            break;
+        }
+        const chat::TokenId id = event->ids.front();
+        next = place < sequence.ids.size() && sequence.ids[place] == id;
+        if (next) {
+            ++drawn.accepted;
+        } else {
+            sequence.ids.resize(place);
+            sequence.ids.push_back(id);
+        }
+        next = next && !event->finish;
+        drawn.events.push_back(*std::move(event));
     }
-    HF_ASSERT(logits.empty());
+    sequence.ids.resize(known + drawn.events.size());
 }
 
-base::Result<void> Core::sample(Sequence& sequence, std::span<const float> row) {
-    Group& group = sequence.group;
-    HF_TRY_ASSIGN(Sampler::Draw draw, sampler_.sample(row, group.request, sequence.history,
+base::Result<chat::Event> Core::sample(Sequence& sequence, std::span<const float> row) {
+    HF_TRY_ASSIGN(Sampler::Draw draw, sampler_.sample(row, sequence.group.request, sequence.history,
                                                       sequence.choice, sequence.output.tokens()));
-    ++counters_.generated_tokens;
-    sequence.ids.push_back(draw.id);
     sequence.history.add(draw.id);
     Output::Text text = sequence.output.feed(draw.id);
-    chat::Event& event = group.events.emplace_back();
-    event.choice = sequence.choice;
+    chat::Event event{.choice = sequence.choice, .finish = text.finish};
     event.ids.push_back(draw.id);
     event.reasoning = std::move(text.reasoning);
     event.content = std::move(text.content);
     if (draw.score) event.scores.push_back(*std::move(draw.score));
-    if (text.finish) finish(sequence, event);
-    return {};
+    return event;
+}
+
+void Core::commit(const Row& row, Drawn& drawn) {
+    Sequence& sequence = *row.sequence;
+    if (sequence.phase == Phase::finished) return;  // a sibling's row has failed the group
+    scheduler_.advance(row, drawn.accepted);
+    counters_.proposed_tokens += row.proposed;
+    counters_.accepted_tokens += drawn.accepted;
+    counters_.generated_tokens += drawn.events.size();
+    if (row.proposed > 0) sequence.speculation.learn(row.proposed, drawn.accepted);
+    for (chat::Event& event : drawn.events) {
+        if (event.finish) finish(sequence, event);
+        sequence.group.events.push_back(std::move(event));
+    }
+    if (drawn.error) fail(sequence.group, *std::move(drawn.error));
 }
 
 void Core::finish(Sequence& sequence, chat::Event& event) {
-    event.finish = sequence.output.finish();
     scheduler_.remove(sequence);
     if (--sequence.group.unfinished == 0) event.usage = sequence.group.usage();
 }

@@ -36,8 +36,15 @@ public:
 private:
     void drop_cancelled_and_expired();
     void run(std::span<const Row> rows);
-    void commit(std::span<const Row> rows, std::span<const float> logits);
-    base::Result<void> sample(Sequence& sequence, std::span<const float> row);
+    // What a row's logits made of its sequence: an event for each token.
+    struct Drawn {
+        std::vector<chat::Event> events;
+        std::uint32_t accepted = 0;  // of the proposed tokens
+        std::optional<base::Error> error;
+    };
+    void draw(const Row& row, std::span<const float> logits, Drawn& drawn);
+    base::Result<chat::Event> sample(Sequence& sequence, std::span<const float> row);
+    void commit(const Row& row, Drawn& drawn);
     void finish(Sequence& sequence, chat::Event& event);
     void fail(Group& group, base::Error error);
     void push_events();
@@ -51,6 +58,7 @@ private:
     Sampler sampler_;
     std::vector<std::unique_ptr<Group>> groups_;  // oldest first
     std::vector<model::Slice> slices_;
+    std::vector<Drawn> drawn_;  // by row of the step
     std::uint64_t arrivals_ = 0;
     Stats counters_;
 };

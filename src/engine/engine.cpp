@@ -53,6 +53,7 @@ public:
 private:
     base::Result<void> check_admission(std::uint32_t choices) const;  // mutex_ is held
     void run();
+    void gather();
     void take_inbox();
     bool stop_if_asked();
     void publish_stats();
@@ -147,6 +148,7 @@ void ThreadedEngine::stop(base::Deadline deadline) {
 
 void ThreadedEngine::run() {
     while (true) {
+        if (core_.empty()) gather();
         take_inbox();
         if (stop_if_asked()) return;
         const bool worked = core_.step();
@@ -158,6 +160,22 @@ void ThreadedEngine::run() {
             until = until.sooner(*stop_deadline_);
         }
         doorbell_->wait(until.left(clock_.now()));
+    }
+}
+
+// The batch wait. It keeps nobody waiting who runs: the core is empty.
+void ThreadedEngine::gather() {
+    if (options_.batch_wait <= base::Duration::zero()) return;
+    std::optional<base::Deadline> until;
+    while (true) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (inbox_.empty() || inbox_choices_ >= options_.running_max || stop_deadline_) return;
+        }
+        const base::Instant now = clock_.now();
+        if (!until) until = base::Deadline(now + options_.batch_wait);
+        if (until->passed(now)) return;
+        doorbell_->wait(until->left(now));
     }
 }
 

@@ -23,6 +23,9 @@ struct Options {
     std::uint32_t prefill_tokens_max = 256;  // prompt tokens computed in one step, all sequences
     std::uint32_t unread_events_max = 256;   // per stream, before the stream's choices pause
     bool prefix_cache = true;
+    std::uint32_t speculation_tokens_max = 0;  // proposed in one step of a choice; 0: none
+    // How long an engine without any request lets the first ones wait for more, up to running_max.
+    base::Duration batch_wait{};
 };
 
 struct Stats {
@@ -33,8 +36,9 @@ struct Stats {
     std::uint32_t running = 0, waiting = 0, paused = 0;
     std::uint32_t blocks_used = 0, blocks_total = 0;  // used: referenced by a live choice
     std::uint64_t prompt_tokens = 0, generated_tokens = 0, cached_tokens = 0;
-    std::uint64_t preemptions = 0;  // choices whose blocks others needed
-    std::uint64_t cancelled = 0;    // requests whose reader left before the end
+    std::uint64_t proposed_tokens = 0, accepted_tokens = 0;  // speculation's
+    std::uint64_t preemptions = 0;                           // choices whose blocks others needed
+    std::uint64_t cancelled = 0;  // requests whose reader left before the end
 };
 
 // The reading end of one request's events. One reader thread; destroying it cancels the request,

@@ -213,6 +213,41 @@ TEST(Engine, AStreamMayOutliveItsEngine) {
     EXPECT_EQ(client->answer.error->code, base::Code::unavailable);
 }
 
+TEST(Engine, AnIdleEngineWaitsForABatchAndBeginsWhenItIsFull) {
+    std::vector<std::size_t> batches;
+    Host host({.running_max = 3, .batch_wait = 1h}, {},
+              [&](std::span<const model::Slice> slices) { batches.push_back(slices.size()); });
+    std::vector<std::unique_ptr<Client>> clients;
+    for (const std::uint32_t number : {1U, 2U, 4U})
+        clients.push_back(host.submit(varied_request(number)));
+    for (const auto& client : clients) client->finish();
+    EXPECT_EQ(batches.front(), 3U);
+
+    const auto alone = host.submit(varied_request(1));
+    EXPECT_EQ(host.engine->stats().waiting, 1U);
+    host.engine->stop(base::Deadline());  // ends the wait
+    alone->finish();
+    ASSERT_TRUE(alone->answer.error);
+    EXPECT_EQ(alone->answer.error->code, base::Code::unavailable);
+}
+
+TEST(Engine, NobodyWaitsForABatchBesideARunningAnswer) {
+    Host host({.running_max = 2, .batch_wait = 1h});
+    const auto endless = host.submit(endless_request());
+    const auto first = host.submit(varied_request(1));
+    first->finish();
+    const auto second = host.submit(varied_request(2));
+    second->finish();
+    expect_same(second->answer, World().answer(varied_request(2)), "the second");
+}
+
+TEST(Engine, ABatchWaitEndsWithoutCompany) {
+    Host host({.batch_wait = 1ms});
+    const auto client = host.submit(varied_request(2));
+    client->finish();
+    expect_same(client->answer, World().answer(varied_request(2)), "alone");
+}
+
 TEST(Engine, ReportsWorkUntilItIsDone) {
     Turnstile turnstile;
     Host host({}, {}, [&](auto) { turnstile.pass(); });

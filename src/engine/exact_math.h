@@ -30,7 +30,8 @@ inline double exact_exp(double x) {
                                              0.5,
                                              1.0,
                                              1.0};
-    const auto k = static_cast<std::int64_t>(x * log2_e + (x < 0 ? -0.5 : 0.5));
+    // 32 bits: vector instructions that convert to more are rare.
+    const auto k = static_cast<std::int32_t>(x * log2_e + (x < 0 ? -0.5 : 0.5));
     const auto k_real = static_cast<double>(k);
     const double r = (x - k_real * ln2_high) - k_real * ln2_low;
     double sum = 0.0;

@@ -88,6 +88,7 @@ struct FakeModelOptions {
     std::uint32_t blocks = 1024;
     std::uint32_t batch_tokens_max = 512;
     std::uint32_t context = 4096;
+    float habit = 0;  // added to the logit of a token's successor, which makes text repeat itself
 };
 
 // Keeps in every KV slot the hash of all tokens up to there, read from the slot before through the
@@ -115,6 +116,7 @@ public:
         for (const model::Slice& slice : slices) {
             EXPECT_FALSE(slice.tokens.empty());
             EXPECT_LE(slice.logits, slice.tokens.size());
+            EXPECT_LE(slice.position + slice.tokens.size(), options_.context);
             EXPECT_GE(slice.blocks.size() * model::block_tokens,
                       slice.position + slice.tokens.size());
             tokens += slice.tokens.size();
@@ -128,7 +130,8 @@ public:
 
     // The row for a prefix that ends with `last`, as forward would give it. Half a character is
     // usually followed by its other half.
-    static void append_row(std::uint64_t prefix_hash, chat::TokenId last, std::vector<float>& out) {
+    static void append_row(std::uint64_t prefix_hash, chat::TokenId last, float habit,
+                           std::vector<float>& out) {
         const bool half = last == FakeTokenizer::half || last == FakeTokenizer::other_half;
         for (std::uint32_t id = 0; id < FakeTokenizer::vocab; ++id) {
             const std::uint64_t bits = mix(prefix_hash ^ mix(id + 1));
@@ -137,7 +140,8 @@ public:
             out.push_back(noise * 4.0F + (is_text ? 3.0F : -2.0F) +
                           (id == FakeTokenizer::end_think ? 4.0F : 0.0F) +
                           (id == FakeTokenizer::eos ? 3.0F : 0.0F) +
-                          (half && std::cmp_equal(id, last + 1) ? 6.0F : 0.0F));
+                          (half && std::cmp_equal(id, last + 1) ? 6.0F : 0.0F) +
+                          (std::cmp_equal(id, 'a' + (last + 1) % 7) ? habit : 0.0F));
         }
     }
     static std::uint64_t chain(std::uint64_t hash, chat::TokenId id) {
@@ -166,7 +170,7 @@ private:
             const std::uint64_t hash = chain(before, slice.tokens[i]);
             slot(slice, position) = hash;
             if (i + slice.logits < slice.tokens.size()) continue;
-            append_row(hash, slice.tokens[i], logits_);
+            append_row(hash, slice.tokens[i], options_.habit, logits_);
             if (hash == poisoned_prefix)
                 *(logits_.end() - FakeTokenizer::vocab) = std::numeric_limits<float>::quiet_NaN();
         }

@@ -43,6 +43,7 @@ public:
 
     std::optional<chat::FinishReason> finish() const { return finish_; }
     std::uint32_t tokens() const { return tokens_; }
+    std::uint32_t tokens_left() const { return rules_.tokens_max - tokens_; }
     std::uint32_t reasoning_tokens() const { return reasoning_tokens_; }
 
 private:

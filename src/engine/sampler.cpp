@@ -1,6 +1,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -12,38 +13,6 @@ namespace holdfast::engine {
 namespace {
 
 constexpr float masked = -std::numeric_limits<float>::infinity();
-
-// Lower ids first among equal logits. Positions are ids.
-std::size_t argmax(std::span<const float> logits) {
-    std::size_t best = 0;
-    for (std::size_t id = 1; id < logits.size(); ++id)
-        if (logits[id] > logits[best]) best = id;
-    return best;
-}
-
-double log_sum_exp(std::span<const float> logits, float largest) {
-    double sum = 0.0;
-    for (const float logit : logits) {
-        const double below = static_cast<double>(logit) - largest;
-        if (below > -45.0) sum += exact_exp(below);  // less would not change the sum's bits
-    }
-    return exact_log(sum) + largest;
-}
-
-// The `count` largest logits with a token, likeliest first, the lower id first among equals.
-std::vector<chat::TokenId> largest_ids(std::span<const float> logits, std::size_t count) {
-    std::vector<chat::TokenId> best;
-    if (count == 0) return best;
-    best.reserve(count + 1);
-    for (std::size_t id = 0; id < logits.size(); ++id) {
-        const float logit = logits[id];
-        if (logit == masked || (best.size() == count && logit <= logits[best.back()])) continue;
-        const auto place = std::ranges::find_if(best, [&](auto b) { return logits[b] < logit; });
-        best.insert(place, static_cast<chat::TokenId>(id));
-        if (best.size() > count) best.pop_back();
-    }
-    return best;
-}
 
 }  // namespace
 
@@ -65,42 +34,50 @@ History::Seen& History::entry(chat::TokenId id) {
 }
 
 Sampler::Sampler(const text::Tokenizer& tokenizer, const model::Shape& shape)
-    : tokenizer_(tokenizer), eos_(shape.eos), logits_(shape.vocab) {
-    for (std::uint32_t id = 0; id < shape.vocab; ++id)
-        if (!tokenizer.exists(static_cast<chat::TokenId>(id)))
-            missing_.push_back(static_cast<chat::TokenId>(id));
-    candidates_.reserve(shape.vocab);
+    : tokenizer_(tokenizer), eos_(shape.eos), adjusted_(shape.vocab), scratch_(shape.vocab) {
+    for (std::uint32_t id = 0; id < shape.vocab; ++id) {
+        if (!tokenizer.exists(static_cast<chat::TokenId>(id))) continue;
+        if (ranges_.empty() || ranges_.back().end != id) ranges_.push_back({id, id});
+        ranges_.back().end = id + 1;
+    }
 }
 
 base::Result<Sampler::Draw> Sampler::sample(std::span<const float> row,
                                             const chat::Request& request, const History& history,
                                             std::uint32_t choice, std::uint32_t position) {
-    HF_TRY(load(row));
-    adjust(request, history, position);
+    HF_ASSERT(row.size() == adjusted_.size());
+    const RowScan raw = scan_tokens(row);
+    if (!raw.valid)
+        return base::fail(base::Code::internal, "the model computed logits that are not numbers");
     Draw result;
-    HF_TRY_ASSIGN(result.id, draw(request.sampling, choice, position));
-    if (request.logprobs) {
-        HF_TRY(load(row));
-        result.score = score(result.id, *request.logprobs);
+    const bool adjusts = !history.seen().empty() || !request.sampling.logit_bias.empty() ||
+                         position < request.stopping.min_tokens;
+    if (adjusts) {
+        std::ranges::copy(row, adjusted_.begin());
+        adjust(request, history, position);
+        HF_TRY_ASSIGN(result.id, draw(adjusted_, scan_tokens(adjusted_).largest, request.sampling,
+                                      choice, position));
+    } else {
+        HF_TRY_ASSIGN(result.id, draw(row, raw.largest, request.sampling, choice, position));
     }
+    if (request.logprobs) result.score = score(row, raw.largest, result.id, *request.logprobs);
     return result;
 }
 
-base::Result<void> Sampler::load(std::span<const float> row) {
-    HF_ASSERT(row.size() == logits_.size());
-    std::ranges::copy(row, logits_.begin());
-    for (const chat::TokenId id : missing_) logits_[static_cast<std::size_t>(id)] = masked;
-    bool broken = false;
-    for (const float logit : logits_) broken |= !(logit < std::numeric_limits<float>::infinity());
-    if (broken)
-        return base::fail(base::Code::internal, "the model computed logits that are not numbers");
-    return {};
+RowScan Sampler::scan_tokens(std::span<const float> row) const {
+    RowScan all = scan({});
+    for (const Range& range : ranges_) {
+        const RowScan one = scan(range.of(row));
+        all.largest = std::max(all.largest, one.largest);
+        all.valid &= one.valid;
+    }
+    return all;
 }
 
 void Sampler::adjust(const chat::Request& request, const History& history, std::uint32_t position) {
     const chat::Sampling& sampling = request.sampling;
     for (const auto [id, generated] : history.seen()) {
-        float& logit = logits_[static_cast<std::size_t>(id)];
+        float& logit = adjusted_[static_cast<std::size_t>(id)];
         logit =
             logit > 0 ? logit / sampling.repetition_penalty : logit * sampling.repetition_penalty;
         if (generated == 0) continue;
@@ -108,28 +85,33 @@ void Sampler::adjust(const chat::Request& request, const History& history, std::
         logit -= sampling.presence_penalty;
     }
     for (const auto& [id, bias] : sampling.logit_bias)
-        logits_[static_cast<std::size_t>(id)] += bias;
+        adjusted_[static_cast<std::size_t>(id)] += bias;
     if (position >= request.stopping.min_tokens) return;
-    for (const chat::TokenId id : eos_) logits_[static_cast<std::size_t>(id)] = masked;
+    for (const chat::TokenId id : eos_) adjusted_[static_cast<std::size_t>(id)] = masked;
     for (const chat::TokenId id : request.stopping.stop_token_ids)
-        logits_[static_cast<std::size_t>(id)] = masked;
+        adjusted_[static_cast<std::size_t>(id)] = masked;
 }
 
 bool Sampler::likelier(const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-base::Result<chat::TokenId> Sampler::draw(const chat::Sampling& sampling, std::uint32_t choice,
+base::Result<chat::TokenId> Sampler::draw(std::span<const float> row, float largest,
+                                          const chat::Sampling& sampling, std::uint32_t choice,
                                           std::uint32_t position) {
-    const std::size_t best = argmax(logits_);
-    if (logits_[best] == masked)
+    if (largest == masked)
         return base::fail(base::Code::internal, "the model leaves no token to choose from");
-    if (sampling.temperature == 0.0F) return static_cast<chat::TokenId>(best);
-    weigh(logits_[best], sampling.temperature);
+    if (sampling.temperature == 0.0F) return first_id(row, largest);
+    collect_candidates(row, largest, sampling.temperature);
     if (sampling.top_k > 0) keep_top_k(static_cast<std::size_t>(sampling.top_k));
+    weigh(largest, sampling.temperature);
     if (sampling.top_p < 1.0F) keep_top_p(sampling.top_p);
     if (sampling.min_p > 0.0F)  // the largest weight is 1
-        std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < sampling.min_p; });
+        keep_first(static_cast<std::size_t>(
+            std::ranges::remove_if(candidates_,
+                                   [&](const Candidate& c) { return c.weight < sampling.min_p; })
+                .begin() -
+            candidates_.begin()));
     double total = 0.0;
     for (const Candidate& candidate : candidates_) total += candidate.weight;
     const double target = total * base::uniform(sampling.seed.value_or(0), choice, position);
@@ -141,25 +123,50 @@ base::Result<chat::TokenId> Sampler::draw(const chat::Sampling& sampling, std::u
     return candidates_.back().id;
 }
 
-void Sampler::weigh(float largest, float temperature) {
-    candidates_.clear();
-    // Most logits of a large vocabulary lie far below: a cheap comparison, loose enough for its own
-    // rounding, spares them the exact one.
-    const float floor = largest - 32.5F * temperature - 1e-5F * std::abs(largest);
-    for (std::size_t id = 0; id < logits_.size(); ++id) {
-        if (logits_[id] < floor) continue;
-        const double exponent = (static_cast<double>(logits_[id]) - largest) / temperature;
-        if (exponent >= -32.0)
-            candidates_.push_back(
-                {logits_[id], static_cast<chat::TokenId>(id), exact_exp(exponent)});
+chat::TokenId Sampler::first_id(std::span<const float> row, float logit) const {
+    for (const Range& range : ranges_) {
+        const std::size_t place = find_first(range.of(row), logit);
+        if (place < range.end - range.begin) return static_cast<chat::TokenId>(range.begin + place);
     }
+    HF_ASSERT(false);
+}
+
+// Most logits of a large vocabulary lie far below: a cheap comparison, loose enough for its own
+// rounding, spares them the exact one of weigh().
+void Sampler::collect_candidates(std::span<const float> row, float largest, float temperature) {
+    const float floor = largest - 32.5F * temperature - 1e-5F * std::abs(largest);
+    std::size_t count = 0;
+    for (const Range& range : ranges_)
+        count += collect(range.of(row), floor, static_cast<chat::TokenId>(range.begin),
+                         scratch_.data() + count);
+    candidates_ = std::span(scratch_).first(count);
+}
+
+void Sampler::weigh(float largest, float temperature) {
+    std::array<double, 512> exponents, weights;
+    std::size_t kept = 0;
+    for (std::size_t begin = 0; begin < candidates_.size(); begin += exponents.size()) {
+        const std::size_t count = std::min(exponents.size(), candidates_.size() - begin);
+        for (std::size_t i = 0; i < count; ++i) {
+            const double below = static_cast<double>(candidates_[begin + i].logit) - largest;
+            exponents[i] = below / temperature;
+            weights[i] = std::max(exponents[i], -33.0);
+        }
+        exact_exp_each(std::span(weights).first(count));
+        for (std::size_t i = 0; i < count; ++i) {
+            candidates_[kept] = candidates_[begin + i];
+            candidates_[kept].weight = weights[i];
+            kept += exponents[i] >= -32.0 ? 1 : 0;
+        }
+    }
+    keep_first(kept);
 }
 
 void Sampler::keep_top_k(std::size_t k) {
     if (k < candidates_.size()) {
         std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k),
                          candidates_.end(), likelier);
-        candidates_.resize(k);
+        keep_first(k);
     }
     std::sort(candidates_.begin(), candidates_.end(), likelier);
 }
@@ -181,20 +188,49 @@ void Sampler::keep_top_p(double share) {
         std::sort(at(sorted), at(end), likelier);
         for (; sorted < end; ++sorted) {
             sum += candidates_[sorted].weight;
-            if (sum >= wanted) return candidates_.resize(sorted + 1);
+            if (sum >= wanted) return keep_first(sorted + 1);
         }
     }
 }
 
-chat::TokenScore Sampler::score(chat::TokenId id, std::uint32_t alternatives) const {
-    const double log_sum = log_sum_exp(logits_, logits_[argmax(logits_)]);
+chat::TokenScore Sampler::score(std::span<const float> row, float largest, chat::TokenId id,
+                                std::size_t alternatives) {
+    double sum = 0.0;
+    for (const Range& range : ranges_) sum = add_exponentials(sum, range.of(row), largest);
+    const double log_sum = exact_log(sum) + largest;
     const auto logprob = [&](chat::TokenId of) {
-        return static_cast<float>(logits_[static_cast<std::size_t>(of)] - log_sum);
+        return static_cast<float>(row[static_cast<std::size_t>(of)] - log_sum);
     };
     chat::TokenScore score{id, std::string(tokenizer_.bytes(id)), logprob(id), {}};
-    for (const chat::TokenId top : largest_ids(logits_, alternatives))
+    for (const chat::TokenId top : likeliest_ids(row, alternatives))
         score.top.push_back({top, std::string(tokenizer_.bytes(top)), logprob(top)});
     return score;
+}
+
+// The `count` largest logits with a token, likeliest first, the lower id first among equals.
+std::vector<chat::TokenId> Sampler::likeliest_ids(std::span<const float> row,
+                                                  std::size_t count) const {
+    std::vector<chat::TokenId> best;
+    if (count == 0) return best;
+    best.reserve(count + 1);
+    constexpr std::size_t part = 256;  // ids, most of which nobody needs to look at singly
+    const auto logit = [&](chat::TokenId id) { return row[static_cast<std::size_t>(id)]; };
+    for (const Range& range : ranges_) {
+        for (std::size_t begin = range.begin; begin < range.end; begin += part) {
+            const std::size_t end = std::min(range.end, begin + part);
+            const float largest = scan(row.subspan(begin, end - begin)).largest;
+            if (best.size() == count && largest <= logit(best.back())) continue;
+            for (std::size_t id = begin; id < end; ++id) {
+                if (row[id] == masked || (best.size() == count && row[id] <= logit(best.back())))
+                    continue;
+                const auto place =
+                    std::ranges::find_if(best, [&](auto other) { return logit(other) < row[id]; });
+                best.insert(place, static_cast<chat::TokenId>(id));
+                if (best.size() > count) best.pop_back();
+            }
+        }
+    }
+    return best;
 }
 
 }  // namespace holdfast::engine

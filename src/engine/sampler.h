@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "chat/event.h"
 #include "chat/request.h"
+#include "engine/row_math.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
@@ -34,7 +35,7 @@ private:
     std::unordered_map<chat::TokenId, std::uint32_t> index_;
 };
 
-// Engine thread only; owns scratch memory for one row and allocates no more per token, unless log
+// One thread; owns scratch memory for one row and allocates no more per token, unless log
 // probabilities are asked for. The result is a function of its arguments, bit for bit.
 //
 // Order of operations:
@@ -65,27 +66,36 @@ public:
                               const History& history, std::uint32_t choice, std::uint32_t position);
 
 private:
-    struct Candidate {
-        float logit;
-        chat::TokenId id;
-        double weight;
+    // Ids that have a token: [begin, end).
+    struct Range {
+        std::size_t begin, end;
+        std::span<const float> of(std::span<const float> row) const {
+            return row.subspan(begin, end - begin);
+        }
     };
     static bool likelier(const Candidate& a, const Candidate& b);
 
-    base::Result<void> load(std::span<const float> row);
+    RowScan scan_tokens(std::span<const float> row) const;
     void adjust(const chat::Request& request, const History& history, std::uint32_t position);
-    base::Result<chat::TokenId> draw(const chat::Sampling& sampling, std::uint32_t choice,
+    base::Result<chat::TokenId> draw(std::span<const float> row, float largest,
+                                     const chat::Sampling& sampling, std::uint32_t choice,
                                      std::uint32_t position);
-    void weigh(float largest, float temperature);
+    chat::TokenId first_id(std::span<const float> row, float logit) const;
+    void collect_candidates(std::span<const float> row, float largest, float temperature);
+    void keep_first(std::size_t count) { candidates_ = candidates_.first(count); }
     void keep_top_k(std::size_t k);
+    void weigh(float largest, float temperature);
     void keep_top_p(double share);
-    chat::TokenScore score(chat::TokenId id, std::uint32_t alternatives) const;
+    chat::TokenScore score(std::span<const float> row, float largest, chat::TokenId id,
+                           std::size_t alternatives);
+    std::vector<chat::TokenId> likeliest_ids(std::span<const float> row, std::size_t count) const;
 
     const text::Tokenizer& tokenizer_;
     std::vector<chat::TokenId> eos_;
-    std::vector<chat::TokenId> missing_;  // rows without a token
-    std::vector<float> logits_;
-    std::vector<Candidate> candidates_;
+    std::vector<Range> ranges_;    // ascending; rows between them have no token
+    std::vector<float> adjusted_;  // the row after penalties, bias and masks, if there are any
+    std::vector<Candidate> scratch_;
+    std::span<Candidate> candidates_;  // the first ones of scratch_
 };
 
 }  // namespace holdfast::engine

@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 
+#include "base/random.h"
+#include "engine/exact_math.h"
 #include "engine/fakes.h"
 
 namespace holdfast::engine {
@@ -38,7 +42,95 @@ protected:
     std::vector<chat::TokenId> prompt;
 };
 
+// Steps 1 and 5 to 8 of sampler.h, one after the other and over the whole row.
+chat::TokenId draw_by_the_book(const std::vector<float>& row, const text::Tokenizer& tokenizer,
+                               const chat::Sampling& sampling, std::uint32_t position) {
+    struct Weighed {
+        float logit;
+        chat::TokenId id;
+        double weight;
+    };
+    std::vector<Weighed> all;
+    float largest = -infinity;
+    for (std::size_t id = 0; id < row.size(); ++id)
+        if (tokenizer.exists(static_cast<chat::TokenId>(id))) largest = std::max(largest, row[id]);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+        const auto id = static_cast<chat::TokenId>(i);
+        const double exponent = (static_cast<double>(row[i]) - largest) / sampling.temperature;
+        if (tokenizer.exists(id) && exponent >= -32.0)
+            all.push_back({row[i], id, exact_exp(exponent)});
+    }
+    const auto sum_of = [&] {
+        double sum = 0.0;
+        for (const Weighed& one : all) sum += one.weight;
+        return sum;
+    };
+    double wanted = sum_of() * sampling.top_p;
+    if (sampling.top_k > 0 || sampling.top_p < 1.0F)
+        std::ranges::sort(all, [](const Weighed& a, const Weighed& b) {
+            return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+        });
+    if (sampling.top_k > 0 && all.size() > static_cast<std::size_t>(sampling.top_k))
+        all.resize(static_cast<std::size_t>(sampling.top_k));
+    if (sampling.top_k > 0) wanted = sum_of() * sampling.top_p;
+    if (sampling.top_p < 1.0F) {
+        std::size_t kept = 0;
+        for (double sum = 0.0; kept < all.size() && sum < wanted; ++kept) sum += all[kept].weight;
+        all.resize(std::max<std::size_t>(kept, 1));
+    }
+    std::erase_if(all, [&](const Weighed& one) { return one.weight < sampling.min_p; });
+    const double target = sum_of() * base::uniform(*sampling.seed, 0, position);
+    double sum = 0.0;
+    for (const Weighed& one : all)
+        if ((sum += one.weight) > target) return one.id;
+    return all.back().id;
+}
+
+// A vocabulary whose first ids, last ids and some between have no token.
+class HoledTokenizer final : public text::Tokenizer {
+public:
+    static constexpr chat::TokenId vocab = 5000;
+    std::vector<chat::TokenId> encode(std::string_view) const override { return {}; }
+    std::string_view bytes(chat::TokenId) const override { return "x"; }
+    bool is_special(chat::TokenId) const override { return false; }
+    bool exists(chat::TokenId id) const override {
+        return id >= 3 && id < 4900 && (id < 1000 || id > 1002) && id != 2000;
+    }
+    std::optional<chat::TokenId> find(std::string_view) const override { return std::nullopt; }
+    chat::TokenId size() const override { return vocab; }
+};
+
 }  // namespace
+
+TEST(Sampler, DrawsByTheBookFromALargeVocabulary) {
+    const HoledTokenizer tokenizer;
+    model::Shape shape;
+    shape.vocab = HoledTokenizer::vocab;
+    Sampler sampler(tokenizer, shape);
+    std::set<chat::TokenId> drawn;
+    for (std::uint32_t round = 0; round < 600; ++round) {
+        std::vector<float> row;
+        for (std::uint32_t id = 0; id < shape.vocab; ++id) {
+            const auto bits = base::philox({id, round, 0, 0}, {9, 0});
+            // Coarse steps, so that many logits are equal.
+            row.push_back(static_cast<float>(bits[0] % 97) * (round % 3 == 0 ? 0.1F : 0.4F));
+            if (bits[1] % 50 == 0) row.back() = -infinity;
+            if (!tokenizer.exists(static_cast<chat::TokenId>(id)))
+                row.back() = bits[2] % 2 == 0 ? infinity : 1000.0F;
+        }
+        chat::Request request;
+        request.sampling.seed = round;
+        request.sampling.temperature = std::array{0.05F, 0.6F, 1.0F, 2.0F}[round % 4];
+        if (round % 5 < 2) request.sampling.top_p = round % 5 == 0 ? 0.95F : 0.3F;
+        if (round % 7 < 2) request.sampling.top_k = round % 7 == 0 ? 40 : 10'000;
+        if (round % 11 == 0) request.sampling.min_p = 0.1F;
+        const auto draw = sampler.sample(row, request, History(request.sampling, {}), 0, round);
+        ASSERT_TRUE(draw);
+        ASSERT_EQ(draw->id, draw_by_the_book(row, tokenizer, request.sampling, round)) << round;
+        drawn.insert(draw->id);
+    }
+    EXPECT_GT(drawn.size(), 200U);
+}
 
 TEST_F(SamplerTest, GreedyTakesTheLargestLogitAndTheLowestIdAmongEquals) {
     request.sampling.temperature = 0;

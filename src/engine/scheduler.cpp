@@ -43,17 +43,22 @@ std::span<const Row> Scheduler::plan() {
                              limits_.batch_tokens_max - static_cast<std::uint32_t>(rows_.size()));
     plan_prefill();
     plan_admissions();
+    plan_proposals();
     return rows_;
 }
 
-void Scheduler::advance(const Row& row) {
+void Scheduler::advance(const Row& row, std::uint32_t accepted) {
     Sequence& sequence = *row.sequence;
-    sequence.computed += row.tokens;
+    sequence.computed += row.tokens + accepted;
     const std::size_t full =
         std::min<std::size_t>(sequence.computed / block_tokens, sequence.cache_keys.size());
     for (std::uint32_t& block = sequence.published; block < full; ++block)
         pool_.publish(sequence.blocks[block], sequence.cache_keys[block],
                       block_content(sequence, block));
+    while (sequence.blocks.size() > blocks_for(sequence.ids.size())) {  // made for refused tokens
+        pool_.release(sequence.blocks.back());
+        sequence.blocks.pop_back();
+    }
 }
 
 void Scheduler::choose_active() {
@@ -104,6 +109,35 @@ void Scheduler::plan_chunk(Sequence& sequence) {
     const std::uint32_t tokens = std::min(sequence.uncomputed(), prefill_left_);
     prefill_left_ -= tokens;
     rows_.push_back({&sequence, tokens, tokens == sequence.uncomputed()});
+}
+
+// After everything else has got its place and its blocks. Nobody loses anything to a proposal: it
+// leaves a free block to each row, and advance() returns what it took before the next plan. What is
+// left of the step is shared evenly, because a choice's next token is likelier to be accepted than
+// the one after it.
+void Scheduler::plan_proposals() {
+    std::uint32_t tokens = 0, rows = static_cast<std::uint32_t>(rows_.size());
+    for (const Row& row : rows_) tokens += row.tokens;
+    const std::uint32_t tokens_max = std::min(proposing_tokens_max, limits_.batch_tokens_max);
+    for (Row& row : rows_) {
+        if (tokens >= tokens_max) return;
+        const std::uint32_t share = (tokens_max - tokens + rows - 1) / rows;
+        --rows;
+        if (!row.samples) continue;
+        Sequence& sequence = *row.sequence;
+        const std::size_t known = sequence.ids.size();
+        const std::uint32_t spare =
+            pool_.free() - std::min<std::uint32_t>(pool_.free(), rows_.size());
+        const std::size_t room = (sequence.blocks.size() + spare) * block_tokens - known;
+        // The answer's last token is not proposed: nothing is drawn after it.
+        const std::size_t most = std::min<std::size_t>(
+            {share, limits_.proposed_tokens_max, sequence.output.tokens_left() - 1, room});
+        if (most == 0) continue;
+        row.proposed = sequence.speculation.propose(sequence.ids, static_cast<std::uint32_t>(most));
+        tokens += row.proposed;
+        while (sequence.blocks.size() < blocks_for(sequence.ids.size()))
+            sequence.blocks.push_back(pool_.allocate());
+    }
 }
 
 // Another choice of the same request is computing the prompt: when it is done, this one finds the

@@ -13,13 +13,22 @@ namespace holdfast::engine {
 struct Row {
     Sequence* sequence;
     std::uint32_t tokens;
-    bool samples;  // they are the last ones: their logits give the next id
+    bool samples;                // they are the last ones: their logits give the next id
+    std::uint32_t proposed = 0;  // ids after them that nobody has drawn yet
+
+    std::uint32_t computes() const { return tokens + proposed; }
+    std::uint32_t logits() const { return samples ? 1 + proposed : 0; }
 };
 
+// Proposals fill a step up to so many tokens. Until then the weights' way from memory takes most of
+// its time, and a row more is nearly free; beyond, a row costs about as much as one of an answer.
+inline constexpr std::uint32_t proposing_tokens_max = 8;
+
 struct SchedulerLimits {
-    std::uint32_t running_max;         // sequences in one step
-    std::uint32_t prefill_tokens_max;  // per step, all sequences
-    std::uint32_t batch_tokens_max;    // per step, decode included; at least running_max
+    std::uint32_t running_max;              // sequences in one step
+    std::uint32_t prefill_tokens_max;       // per step, all sequences
+    std::uint32_t batch_tokens_max;         // per step, decode included; at least running_max
+    std::uint32_t proposed_tokens_max = 0;  // per sequence and step
 };
 
 // Engine thread only. Refers to sequences that others own; each is told apart by its phase. First
@@ -35,11 +44,13 @@ public:
 
     void add(Sequence& sequence);     // waits for its turn
     void remove(Sequence& sequence);  // in any phase; returns its blocks
-    // Decode rows first, oldest first, then prompt chunks. Empty: there is nothing to do until a
-    // sequence is added or a reader catches up. Valid until the next call.
+    // Decode rows first, oldest first, then prompt chunks; proposals take what is left, and never a
+    // block that somebody else needs. Empty: there is nothing to do until a sequence is added or
+    // a reader catches up. Valid until the next call.
     std::span<const Row> plan();
-    // The row was computed: its blocks' content is there.
-    void advance(const Row& row);
+    // The row was computed: its blocks' content is there, that of the accepted tokens included.
+    // Refused ones must have left the sequence's ids.
+    void advance(const Row& row, std::uint32_t accepted);
 
     std::span<Sequence* const> waiting() const { return waiting_; }
     std::span<Sequence* const> running() const { return running_; }
@@ -52,6 +63,7 @@ private:
     void plan_prefill();
     void plan_admissions();
     void plan_chunk(Sequence& sequence);
+    void plan_proposals();
     bool shares_prompt_in_progress(const Sequence& sequence) const;
     bool take_blocks(Sequence& sequence);
     bool extend_blocks(Sequence& sequence);

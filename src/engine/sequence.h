@@ -11,6 +11,7 @@
 #include "engine/channel.h"
 #include "engine/output.h"
 #include "engine/sampler.h"
+#include "engine/speculation.h"
 
 namespace holdfast::engine {
 
@@ -18,8 +19,9 @@ struct Group;
 
 enum class Phase { waiting, running, finished };
 
-// Owned by its group. `ids` only grows; `blocks` hold the keys and values of its first `computed`
-// ids and have room for at least the rest of those that are being computed.
+// Owned by its group. `ids` only grows, but for proposals between a plan and its commit; `blocks`
+// hold the keys and values of its first `computed` ids and have room for at least the rest of those
+// that are being computed.
 struct Sequence {
     Sequence(Group& group, std::uint32_t choice, Output output, History history)
         : group(group), choice(choice), output(std::move(output)), history(std::move(history)) {}
@@ -37,6 +39,7 @@ struct Sequence {
     std::vector<BlockId> blocks;
     Output output;
     History history;
+    Speculation speculation;
 };
 
 // One request. Built on the submitting thread, then owned by the engine thread.

@@ -33,6 +33,12 @@ Metrics::Metrics(telemetry::Registry& registry, std::string model)
                                                {{"model", model_}})),
       steps_(registry.mirrored_counter("holdfast_engine_steps_total", "Steps of the engine.",
                                        {{"model", model_}})),
+      proposed_tokens_(registry.mirrored_counter("holdfast_speculation_proposed_tokens_total",
+                                                 "Tokens that speculation guessed ahead.",
+                                                 {{"model", model_}})),
+      accepted_tokens_(registry.mirrored_counter("holdfast_speculation_accepted_tokens_total",
+                                                 "Of these, tokens that were right.",
+                                                 {{"model", model_}})),
       preemptions_(registry.mirrored_counter("holdfast_preemptions_total",
                                              "Choices that lost their KV blocks to others.",
                                              {{"model", model_}})),
@@ -60,6 +66,8 @@ void Metrics::mirror(const engine::Stats& stats) {
     generation_tokens_.set(static_cast<double>(stats.generated_tokens));
     cached_tokens_.set(static_cast<double>(stats.cached_tokens));
     steps_.set(static_cast<double>(stats.steps));
+    proposed_tokens_.set(static_cast<double>(stats.proposed_tokens));
+    accepted_tokens_.set(static_cast<double>(stats.accepted_tokens));
     preemptions_.set(static_cast<double>(stats.preemptions));
     cancelled_.set(static_cast<double>(stats.cancelled));
 }

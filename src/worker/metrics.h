@@ -29,7 +29,7 @@ private:
     std::string model_;
     telemetry::Gauge &running_, &waiting_, &kv_usage_;
     telemetry::Gauge &prompt_tokens_, &generation_tokens_, &cached_tokens_;
-    telemetry::Gauge &steps_, &preemptions_, &cancelled_;
+    telemetry::Gauge &steps_, &proposed_tokens_, &accepted_tokens_, &preemptions_, &cancelled_;
 };
 
 }  // namespace holdfast::worker
