@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 
 #include "base/random.h"
 #include "base/unique_fd.h"
@@ -229,6 +230,13 @@ std::string Hub::file_url(const Reference& reference, const std::string& revisio
 
 std::string Hub::page_url(const std::string& repo) const {
     return fmt::format("{}{}/{}", endpoint, kind == Kind::modelscope ? "/models" : "", repo);
+}
+
+Environment system_environment() {
+    return [](const std::string& name) {
+        const char* const value = std::getenv(name.c_str());
+        return std::string(value == nullptr ? "" : value);
+    };
 }
 
 base::Result<Hub> find_hub(const Environment& environment, const std::string& kind,

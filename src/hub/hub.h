@@ -42,6 +42,7 @@ struct Hub {
 };
 
 using Environment = std::function<std::string(const std::string& name)>;  // empty: not set
+Environment system_environment();
 
 // The hub that the variables HF_ENDPOINT (default https://huggingface.co) and the token's sources
 // name. `kind` is "huggingface", "modelscope" or empty: then the endpoint's name decides.
