@@ -16,7 +16,7 @@ FILE_LINES_MAX, FUNCTION_LINES_MAX, COLUMNS_MAX = 600, 70, 100
 # The only rooms that may read or write JSON: the edges, where a model's own files are read, and the
 # reports that commands print.
 JSON_ROOMS = {"dialect", "config", "admin", "cli", "tensor", "convert", "text", "fleet", "worker",
-              "bench", "perf", "plan", "eval"}
+              "bench", "perf", "plan", "eval", "hub"}
 # What a room must not see, directly or through others.
 FORBIDDEN = [
     ("gateway", "engine"), ("gateway", "model"), ("gateway", "tensor"), ("gateway", "worker"),
@@ -28,6 +28,7 @@ LIBRARIES = [
     (r"fmt/", "fmt::fmt"), (r"spdlog/", "spdlog::spdlog"), (r"boost/asio", "asio"),
     (r"openssl/ssl", "OpenSSL::SSL"), (r"openssl/", "OpenSSL::Crypto"), (r"yaml-cpp/", "yaml-cpp"),
     (r"simdjson", "simdjson::simdjson"), (r"CLI/", "CLI11::CLI11"),
+    (r"curl/", "CURL::libcurl"),
     (r"xxhash", "PkgConfig::xxhash"), (r"utf8proc", "PkgConfig::utf8proc"), (r"re2/", "PkgConfig::re2"),
 ]
 # What libstdc++ 12 lacks, and what belongs to one room.

@@ -13,8 +13,8 @@ namespace {
 using AddCommand = void (*)(CLI::App&, Shell&);
 
 // All commands, in the order of the help text.
-constexpr AddCommand commands[] = {add_serve,  add_chat,   add_status,   add_plan,
-                                   add_perf,   add_eval,   add_quantize, add_gateway,
+constexpr AddCommand commands[] = {add_serve,  add_chat,   add_pull,   add_models,   add_status,
+                                   add_plan,   add_perf,   add_eval,   add_quantize, add_gateway,
                                    add_worker, add_config, add_version};
 
 // The innermost command that was given.

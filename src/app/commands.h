@@ -27,6 +27,8 @@ void add_serve(CLI::App& root, Shell& shell);
 void add_gateway(CLI::App& root, Shell& shell);
 void add_worker(CLI::App& root, Shell& shell);
 void add_chat(CLI::App& root, Shell& shell);
+void add_pull(CLI::App& root, Shell& shell);
+void add_models(CLI::App& root, Shell& shell);
 void add_status(CLI::App& root, Shell& shell);
 void add_quantize(CLI::App& root, Shell& shell);
 void add_plan(CLI::App& root, Shell& shell);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string_view>
 
+#include "app/pulled_models.h"
 #include "app/settings_flags.h"
 #include "balance/policy.h"
 #include "base/clock.h"
@@ -45,8 +46,8 @@ base::Result<> check_models(const Settings& settings) {
         const bool is_folder = ::stat(model.folder.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
         const auto config_file = model.folder + "/config.json";
         if (!is_folder)
-            return fail(Code::not_found, "model {}: there is no folder {}\n  next: check --model",
-                        model.name, model.folder);
+            return fail(Code::not_found, "model {}: there is no folder {}\n  next: {}", model.name,
+                        model.folder, advice_on_missing(model.folder));
         if (::access(config_file.c_str(), R_OK) != 0)
             return fail(
                 Code::not_found,

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "app/pulled_models.h"
+
 namespace holdfast::app {
 
 SettingsFlags::SettingsFlags(CLI::App& command, config::Commands which) {
@@ -49,7 +51,9 @@ base::Result<config::Loaded> SettingsFlags::load() const {
         sources.flags.push_back({set.substr(0, equals), set.substr(equals + 1), "--set"});
     }
     if (isolated_) sources.file.reset();
-    return config::load(sources, config::system_world());
+    auto loaded = config::load(sources, config::system_world());
+    if (loaded && !isolated_) use_pulled_models(loaded->settings, sources.file);
+    return loaded;
 }
 
 }  // namespace holdfast::app

@@ -48,7 +48,7 @@ std::vector<Element> split_list(std::string_view text, const std::string& where)
 
 std::vector<Written> read_environment(const World& world, Problems& problems) {
     std::vector<std::string> known{config_variable, url_variable, api_key_variable,
-                                   roster_variable};
+                                   cache_variable, roster_variable};
     for (const Setting& setting : table()) known.push_back(environment_name(setting));
     std::vector<Written> out;
     for (const auto& [name, value] : world.environment) {

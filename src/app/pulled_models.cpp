@@ -1,0 +1,68 @@
+#include "app/pulled_models.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "config/load.h"
+#include "hub/cache.h"
+
+namespace holdfast::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The text that became `path` by being taken as relative to `base`, if it names a model at a hub.
+std::optional<hub::Reference> reference_below(const std::string& path, const std::string& base) {
+    if (!path.starts_with(base + "/")) return std::nullopt;
+    const auto reference = hub::parse_reference(std::string_view(path).substr(base.size() + 1));
+    return reference ? std::optional(*reference) : std::nullopt;
+}
+
+std::string current_folder() {
+    std::error_code error;
+    return fs::current_path(error).string();
+}
+
+}  // namespace
+
+void use_pulled_models(config::Settings& settings,
+                       const std::optional<std::string>& settings_file) {
+    std::vector<std::string> bases{current_folder()};
+    const char* const variable = std::getenv(config::config_variable);
+    if (const auto file = settings_file.value_or(variable == nullptr ? "" : variable);
+        !file.empty())
+        bases.push_back(fs::absolute(file).lexically_normal().parent_path().string());
+    for (config::Model& model : settings.worker.models) {
+        std::error_code error;
+        if (fs::exists(model.folder, error)) continue;
+        for (const std::string& base : bases) {
+            const auto reference = reference_below(model.folder, base);
+            if (!reference) continue;
+            const auto found = hub::find_pulled(hub::system_environment(), reference->text());
+            if (!found) continue;
+            // Clients ask for NAME, unless another model has that name or the user gave one.
+            const auto name = reference->repo.substr(reference->repo.find('/') + 1);
+            const bool is_default = model.name == fs::path(model.folder).filename();
+            const bool is_free = std::ranges::find(settings.worker.models, name,
+                                                   &config::Model::name) ==
+                                 settings.worker.models.end();
+            if (is_default && is_free) model.name = name;
+            model.folder = *found;
+            break;
+        }
+    }
+}
+
+std::string advice_on_missing(const std::string& folder) {
+    if (const auto reference = reference_below(folder, current_folder()))
+        return fmt::format("check --model; `holdfast pull {0}` gets {0} from a hub",
+                           reference->text());
+    return "check --model";
+}
+
+}  // namespace holdfast::app

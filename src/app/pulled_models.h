@@ -1,0 +1,18 @@
+// Models that `holdfast pull` has fetched, by their names.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "config/settings.h"
+
+namespace holdfast::app {
+
+// Where a model "ORG/NAME[@REVISION][:FILE]" is no existing path and was pulled, its place in the
+// cache. `settings_file` is the YAML file that paths may be relative to.
+void use_pulled_models(config::Settings& settings, const std::optional<std::string>& settings_file);
+
+// What to do about a path that does not exist.
+std::string advice_on_missing(const std::string& folder);
+
+}  // namespace holdfast::app
