@@ -117,9 +117,7 @@ private:
 
     void serve(base::UniqueFd fd, const sockaddr_storage& address) {
         auto connection = std::make_shared<Connection>(loop_, shared_);
-        const bool ipv6 = address.ss_family == AF_INET6;
-        if (!connection->open(fd.get(), ipv6, address_text(address, false))) return;
-        fd.release();
+        if (!connection->open(std::move(fd), address_text(address, false))) return;
         const auto slot = connection->cancellation();
         asio::co_spawn(loop_, Connection::run(std::move(connection)),
                        asio::bind_cancellation_slot(slot, [](std::exception_ptr error) {
