@@ -57,7 +57,7 @@ private:
     void dispatch();
 
     Descriptor set_;
-    Watcher* first_ = nullptr;       // all watchers
+    Watcher* first_ = nullptr;        // all watchers
     std::span<epoll_event> current_;  // reported and not yet handed on
     bool waiting_ = false;
 };

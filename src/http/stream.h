@@ -88,7 +88,7 @@ private:
     Wakeup output_;
     bool registered_ = false;
     bool watching_ = false;
-    bool input_ready_ = false;     // something has come since a read found nothing
+    bool input_ready_ = false;      // something has come since a read found nothing
     bool more_than_bytes_ = false;  // the peer's end, an error or urgent bytes have been reported
     bool expired_ = false;
 };
