@@ -16,4 +16,7 @@ pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 
 add_library(asio INTERFACE)
 target_link_libraries(asio INTERFACE Boost::headers Threads::Threads)
-target_compile_definitions(asio INTERFACE BOOST_ASIO_NO_DEPRECATED)
+# Asio's own recycling holds two coroutine frames a thread and takes aligned memory for the others,
+# which the C library serves slowly. A request needs about twenty: operator new keeps them all warm.
+target_compile_definitions(asio INTERFACE BOOST_ASIO_NO_DEPRECATED
+                           BOOST_ASIO_DISABLE_AWAITABLE_FRAME_RECYCLING)

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "dialect/utf8.h"
@@ -20,17 +19,17 @@ constexpr std::array<Kind, 256> kinds = [] {
     return table;
 }();
 
-// True if eight bytes need no escape. Tests all bytes of a word at once (Warren, "Hacker's
-// Delight", 2nd edition, section 6-1): a byte is zero where (x - 0x01) & ~x has its high bit set.
-bool eight_plain(const char* bytes) {
-    constexpr std::uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
-    std::uint64_t word = 0;
-    std::memcpy(&word, bytes, sizeof word);
-    const auto zero = [&](std::uint64_t x) { return (x - ones) & ~x; };
-    const std::uint64_t below_space = (word - ones * 0x20) & ~word;
-    const std::uint64_t special =
-        zero(word ^ ones * '"') | zero(word ^ ones * '\\') | zero(word ^ ones * 0x7F);
-    return ((word | below_space | special) & highs) == 0;
+constexpr std::size_t block_bytes = 16;
+
+// True if a block of bytes needs no escape. No early exit, so that it compiles to vector code.
+bool block_is_plain(const char* bytes) {
+    unsigned char special = 0;
+    for (std::size_t i = 0; i < block_bytes; ++i) {
+        const auto byte = static_cast<unsigned char>(bytes[i]);
+        special |= static_cast<unsigned char>((byte < 0x20) | (byte == '"') | (byte == '\\') |
+                                              (byte >= 0x7F));
+    }
+    return special == 0;
 }
 
 void append_escape(std::string& out, unsigned char byte) {
@@ -79,8 +78,8 @@ void append_json_escaped(std::string& out, std::string_view text) {
     std::size_t run = 0;  // start of what is copied as it stands
     std::size_t at = 0;
     while (at < text.size()) {
-        if (text.size() - at >= sizeof(std::uint64_t) && eight_plain(text.data() + at)) {
-            at += sizeof(std::uint64_t);
+        if (text.size() - at >= block_bytes && block_is_plain(text.data() + at)) {
+            at += block_bytes;
             continue;
         }
         const auto byte = static_cast<unsigned char>(text[at]);

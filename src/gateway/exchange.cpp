@@ -85,9 +85,8 @@ base::Result<> Exchange::admit() {
 }
 
 http::Task<base::Result<>> Exchange::relay() {
-    dialect::AnswerHead head{
-        fmt::format("{}{}", dialect_.id_prefix, base::random_hex(lane_.entropy, 12)),
-        lane_.clock.unix_seconds(), request_.model};
+    dialect::AnswerHead head{std::string(dialect_.id_prefix) + base::random_hex(lane_.entropy, 12),
+                             lane_.clock.unix_seconds(), request_.model};
     metrics_->running.add(1);
     relay_.emplace(lane_, request_, dialect_, std::move(head), responder_, request_id_, *entry_,
                    arrived_, deadline_, *metrics_);

@@ -84,6 +84,7 @@ public:
             connections_.store(server_.connections(), std::memory_order_relaxed);
         });
     }
+    http::Server& server() { return server_; }
     bool answered() { return answered_.exchange(false, std::memory_order_relaxed); }
     std::size_t connections() const { return connections_.load(std::memory_order_relaxed); }
 
@@ -123,6 +124,9 @@ public:
         for (std::uint32_t i = 0; i < count; ++i)
             loops_.push_back(std::make_unique<LoopThread>(options_, clock_, listener_.get(),
                                                           *fleet_, *policy_, metrics_, front_));
+        std::vector<http::Server*> servers;
+        for (auto& loop : loops_) servers.push_back(&loop->server());
+        http::Server::share(servers);
     }
 
     ~Impl() {

@@ -332,10 +332,10 @@ http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) con
     upstream.headers.reserve(5);
     upstream.headers.add("Content-Type", "application/json");
     upstream.headers.add("x-request-id", request_id_);
-    upstream.headers.add("x-holdfast-attempt", fmt::format("{}", record_.attempts));
+    upstream.headers.add("x-holdfast-attempt", fmt::format_int(record_.attempts).str());
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline_.left(lane_.clock.now()));
-    upstream.headers.add("x-holdfast-deadline-ms", fmt::format("{}", left.count()));
+    upstream.headers.add("x-holdfast-deadline-ms", fmt::format_int(left.count()).str());
     if (lane_.journal.count(entry_) > 0)
         upstream.headers.add("x-holdfast-fingerprint", fingerprint_);
     return upstream;
@@ -378,7 +378,7 @@ http::Task<base::Result<>> Relay::finish() {
     response.headers.add("Content-Type", "application/json");
     response.headers.add("x-request-id", request_id_);
     response.headers.add("x-holdfast-instance", record_.first_instance);
-    response.headers.add("x-holdfast-attempts", fmt::format("{}", record_.attempts));
+    response.headers.add("x-holdfast-attempts", fmt::format_int(record_.attempts).str());
     response.headers.add("x-holdfast-resume", std::string(name(record_.guarantee)));
     response.body = std::move(out_);
     record_.head_sent = true;

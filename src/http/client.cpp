@@ -106,7 +106,7 @@ private:
     using Attempt = base::Result<std::unique_ptr<Exchange>>;
 
     static std::string address_of(const Url& url) {
-        return fmt::format("{}|{}", url.host, url.port);
+        return url.host + '|' + fmt::format_int(url.port).c_str();
     }
     Task<base::Result<std::shared_ptr<ClientConnection>>> connect(const Url& url,
                                                                   base::Deadline deadline,

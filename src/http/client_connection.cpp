@@ -1,27 +1,39 @@
 #include "http/client_connection.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
 
 namespace holdfast::http {
 namespace {
 constexpr std::size_t spare_buffers_max = 64;
+
+std::unexpected<base::Error> refused(int error) {
+    return base::fail(base::Code::unavailable, "{}", std::strerror(error));
+}
+
 }  // namespace
 
 Task<base::Result<>> ClientConnection::connect(asio::ip::tcp::endpoint endpoint,
                                                base::Deadline deadline) {
-    boost::system::error_code error;
-    socket_.open(endpoint.protocol(), error);
-    if (error) co_return base::fail(base::Code::internal, "no socket: {}", error.message());
-    socket_.set_option(asio::ip::tcp::no_delay(true), error);
+    base::UniqueFd socket(::socket(endpoint.protocol().family(),
+                                   SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+    if (!socket) co_return base::fail(base::Code::internal, "no socket: {}", std::strerror(errno));
+    const int begun = ::connect(socket.get(), endpoint.data(), endpoint.size());
+    if (begun != 0 && errno != EINPROGRESS) co_return refused(errno);
+    HF_CO_TRY(open(std::move(socket)));
+    if (begun == 0) co_return base::Result<>();
     set_deadline(deadline);
-    const auto [failed] = co_await socket_.async_connect(endpoint, as_result);
+    const bool settled = co_await wait_output();
     clear_deadline();
     if (expired_once()) co_return base::fail(base::Code::deadline, "connecting took too long");
-    if (failed == asio::error::operation_aborted) {
-        co_return base::fail(base::Code::cancelled, "connecting was cancelled");
-    }
-    if (failed) co_return base::fail(base::Code::unavailable, "{}", failed.message());
+    if (!settled) co_return base::fail(base::Code::cancelled, "connecting was cancelled");
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) co_return refused(error);
     co_return base::Result<>();
 }
 
@@ -29,6 +41,17 @@ void ClientConnection::rest(base::Deadline until) {
     idle_ = true;
     set_deadline(until);
     watch_input();
+}
+
+// An idle connection that says anything is of no use any more.
+void ClientConnection::on_input() {
+    if (!idle_) return;
+    char byte = 0;
+    if (read({&byte, 1}).empty) {
+        watch_input();
+    } else {
+        close();
+    }
 }
 
 ConnectionPool::ConnectionPool(Loop& loop, const base::Clock& clock, ClientLimits limits)

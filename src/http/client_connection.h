@@ -27,10 +27,7 @@ public:
     void rest(base::Deadline until);
 
 private:
-    // An idle connection that says anything is of no use any more.
-    void on_input() override {
-        if (idle_) close();
-    }
+    void on_input() override;
     bool idle_ = false;
 };
 

@@ -50,11 +50,8 @@ Connection::~Connection() {
     if (shared_->on_closed) shared_->on_closed();
 }
 
-bool Connection::open(int fd, bool ipv6, std::string peer) {
-    boost::system::error_code error;
-    socket_.assign(ipv6 ? asio::ip::tcp::v6() : asio::ip::tcp::v4(), fd, error);
-    if (error) return false;
-    socket_.set_option(asio::ip::tcp::no_delay(true), error);
+bool Connection::open(base::UniqueFd socket, std::string peer) {
+    if (!Stream::open(std::move(socket))) return false;
     peer_ = std::move(peer);
     next_ = shared_->first;
     if (next_ != nullptr) next_->previous_ = this;
@@ -267,7 +264,7 @@ void Connection::on_input() {
 
 void Connection::FullInput::expired() {
     if (connection_.phase_ != Phase::handling || !connection_.is_open()) return;
-    pollfd poll{.fd = connection_.socket_.native_handle(), .events = POLLRDHUP, .revents = 0};
+    pollfd poll{.fd = connection_.descriptor(), .events = POLLRDHUP, .revents = 0};
     if (::poll(&poll, 1, 0) > 0) {
         connection_.client_left();
     } else {

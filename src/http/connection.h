@@ -44,7 +44,7 @@ public:
     ~Connection() override;
 
     // Takes over an accepted, non-blocking socket. False if the loop cannot watch it.
-    bool open(int fd, bool ipv6, std::string peer);
+    bool open(base::UniqueFd socket, std::string peer);
     // Serves the connection until it ends. `self` keeps it alive.
     static Task<void> run(std::shared_ptr<Connection> self);
     asio::cancellation_slot cancellation() { return cancel_handler_.slot(); }

@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <cerrno>
+#include <vector>
 
 #include "http/address.h"
 #include "http/connection.h"
@@ -43,9 +46,14 @@ public:
             return;
         }
         listener_.release();
-        shared_->on_closed = [this] { watch_listener(); };
+        shared_->on_closed = [this] {
+            load_.fetch_sub(1, std::memory_order_relaxed);
+            watch_listener();
+        };
         watch_listener();
     }
+
+    void share_with(std::vector<std::weak_ptr<Impl>> all) { sharing_ = std::move(all); }
 
     void drain() {
         shared_->draining = true;
@@ -58,6 +66,7 @@ public:
     }
 
     void stop() {
+        stopped_ = true;
         shared_->on_closed = nullptr;
         shared_->draining = true;
         close_listener();
@@ -70,6 +79,8 @@ public:
     }
 
     std::size_t connections() const { return shared_->open; }
+    // Open connections and those on their way here. Any thread.
+    std::size_t load() const { return load_.load(std::memory_order_relaxed); }
 
 private:
     void close_listener() {
@@ -105,7 +116,7 @@ private:
                                         reinterpret_cast<sockaddr*>(&address), &size,
                                         SOCK_NONBLOCK | SOCK_CLOEXEC));
             if (fd) {
-                serve(std::move(fd), address);
+                place(std::move(fd), address);
             } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
                 rest();
             } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -115,11 +126,29 @@ private:
         }
     }
 
+    // Connections live long and a burst of them arrives at whichever loop wakes first: without
+    // sharing, one loop would serve them all while the others sleep.
+    void place(base::UniqueFd fd, const sockaddr_storage& address) {
+        std::shared_ptr<Impl> target = shared_from_this();
+        for (const auto& other : sharing_) {
+            auto server = other.lock();
+            if (server && server->load() < target->load()) target = std::move(server);
+        }
+        target->load_.fetch_add(1, std::memory_order_relaxed);
+        if (target.get() == this) return serve(std::move(fd), address);
+        Loop& loop = target->loop_;
+        asio::post(loop, [target = std::move(target), fd = std::move(fd), address]() mutable {
+            target->serve(std::move(fd), address);
+        });
+    }
+
     void serve(base::UniqueFd fd, const sockaddr_storage& address) {
         auto connection = std::make_shared<Connection>(loop_, shared_);
-        const bool ipv6 = address.ss_family == AF_INET6;
-        if (!connection->open(fd.get(), ipv6, address_text(address, false))) return;
-        fd.release();
+        if (stopped_ || !connection->open(std::move(fd), address_text(address, false))) {
+            load_.fetch_sub(1, std::memory_order_relaxed);
+            return;
+        }
+        if (shared_->draining) connection->drain();
         const auto slot = connection->cancellation();
         asio::co_spawn(loop_, Connection::run(std::move(connection)),
                        asio::bind_cancellation_slot(slot, [](std::exception_ptr error) {
@@ -167,8 +196,11 @@ private:
     Acceptor acceptor_;
     base::UniqueFd listener_;
     base::UniqueFd reserve_;
+    std::vector<std::weak_ptr<Impl>> sharing_;
+    std::atomic<std::size_t> load_{0};
     bool waiting_ = false;
     bool resting_ = false;
+    bool stopped_ = false;
 };
 
 Server::Server(Loop& loop, const base::Clock& clock, int listener, ServerLimits limits,
@@ -177,6 +209,12 @@ Server::Server(Loop& loop, const base::Clock& clock, int listener, ServerLimits 
                                    std::move(error_body))) {}
 
 Server::~Server() { impl_->stop(); }
+
+void Server::share(std::span<Server* const> servers) {
+    std::vector<std::weak_ptr<Impl>> all;
+    for (const Server* server : servers) all.emplace_back(server->impl_);
+    for (const Server* server : servers) server->impl_->share_with(all);
+}
 
 void Server::start() { impl_->start(); }
 void Server::drain() { impl_->drain(); }

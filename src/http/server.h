@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -68,6 +69,11 @@ public:
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
+
+    // Makes servers of one listening socket, each on a loop of its own, share out the connections:
+    // whichever accepts one gives it to the server that has the fewest. Before any of them starts.
+    // None may be destroyed before all have been drained or all their loops have come to rest.
+    static void share(std::span<Server* const> servers);
 
     void start();
     void drain();

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <array>
+
 #include "http/refused_requests.h"
 #include "http/sleep.h"
 #include "http/test_world.h"
@@ -255,6 +257,67 @@ TEST(Server, TellsTheHandlerWhenTheClientLeaves) {
         EXPECT_EQ(witness.settled.get_future().get(), "gone cancelled");
         server.await_connections(0);
     }
+}
+
+// The loop is held meanwhile, so that all that is sent arrives as one event.
+TEST(Server, SeesTheEndThatArrivesTogetherWithBytes) {
+    Witness witness;
+    TestServer server(
+        [&witness](Request, Responder& responder) { return wait_and_settle(witness, responder); });
+    RawSocket whole = server.connect();
+    RawSocket half = server.connect();
+    server.await_connections(2);
+    server.thread().call([&] {
+        whole.send(get);
+        whole.half_close();
+        half.send(get.substr(0, 10));
+        half.half_close();
+    });
+    EXPECT_EQ(witness.settled.get_future().get(), "gone cancelled");
+    EXPECT_EQ(status_of(half.read_to_end()), 400);
+    server.await_connections(0);
+}
+
+// A read stops short of urgent bytes although more lie behind them.
+TEST(Server, ReadsOnBehindUrgentBytes) {
+    TestServer server(echo);
+    RawSocket client = server.connect();
+    server.await_connections(1);
+    server.thread().call([&] {
+        client.send(get.substr(0, 10));
+        EXPECT_EQ(::send(client.fd(), "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+        client.send(get.substr(10));
+    });
+    EXPECT_EQ(status_of(client.read_answer()), 200);
+}
+
+TEST(Server, SharesConnectionsOutEvenlyAmongLoops) {
+    const base::UniqueFd listener = *listen_tcp("127.0.0.1:0");
+    const base::SystemClock clock;
+    std::array<testing::LoopThread, 3> threads;
+    std::vector<std::unique_ptr<Server>> servers;
+    std::vector<Server*> all;
+    for (auto& thread : threads) {
+        servers.push_back(std::make_unique<Server>(thread.loop(), clock, listener.get(),
+                                                   ServerLimits(), echo, testing::plain_error));
+        all.push_back(servers.back().get());
+    }
+    Server::share(all);
+    const auto on_each_loop = [&](auto function) {
+        for (std::size_t i = 0; i < threads.size(); ++i)
+            threads[i].call([&] { function(servers[i]); });
+    };
+    on_each_loop([](auto& server) { server->start(); });
+    std::vector<RawSocket> clients;
+    for (int i = 0; i < 12; ++i) {
+        clients.push_back(RawSocket::connect(testing::port_of(listener.get())));
+        clients.back().send(get);
+        EXPECT_EQ(status_of(clients.back().read_answer()), 200);
+    }
+    on_each_loop([](auto& server) { EXPECT_EQ(server->connections(), 4); });
+    on_each_loop([](auto& server) { server->drain(); });
+    for (RawSocket& client : clients) EXPECT_EQ(client.read_to_end(), "");
+    on_each_loop([](auto& server) { server.reset(); });
 }
 
 struct SlowWitness {

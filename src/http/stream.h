@@ -10,6 +10,8 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
+#include "http/poller.h"
 #include "http/task.h"
 #include "http/wakeup.h"
 #include "http/watchdog.h"
@@ -21,19 +23,21 @@ inline iovec part(std::string_view bytes) {
     return {.iov_base = const_cast<char*>(bytes.data()), .iov_len = bytes.size()};
 }
 
-// Loop thread only. Must be owned by a shared_ptr: pending operations keep it alive.
+// Loop thread only. Must be owned by a shared_ptr: events keep it alive while they are handled.
 //
-// Input is watched rather than read: while nothing comes, a connection owns no buffer. The watch
-// that was set while a request is handled or a connection lies idle also serves the next read,
-// so a request costs one receive, one send, and one renewal of the watch.
-class Stream : public std::enable_shared_from_this<Stream>, protected Watchdog::Entry {
+// Input is watched rather than read: while nothing comes, a connection owns no buffer. The socket
+// is registered once, so a request costs one receive and one send and nothing else.
+class Stream : public std::enable_shared_from_this<Stream>,
+               protected Watchdog::Entry,
+               private Poller::Watcher {
 public:
     Stream(Loop& loop, std::shared_ptr<Watchdog> watchdog);
 
     enum class Wake { input, expired, cancelled };
-    // Waits until there is something to read: bytes, the end, or an error.
+    // Waits until there is something to read: bytes, the end, or an error. There may turn out to be
+    // nothing.
     Task<Wake> wait_input();
-    // Sets the watch if it is not set: on_input is called when something comes unawaited.
+    // Asks for one call of on_input when something is there that nobody waits for.
     void watch_input();
 
     struct Read {
@@ -52,7 +56,7 @@ public:
     void clear_deadline() { watchdog_->clear(*this); }
     base::Instant now() const { return watchdog_->now(); }
 
-    bool is_open() const { return socket_.is_open(); }
+    bool is_open() const { return static_cast<bool>(socket_); }
     bool expired_once() const { return expired_; }
     void shutdown_send();
     void close();
@@ -60,21 +64,32 @@ public:
     void abort();
 
 protected:
-    ~Stream() override = default;
+    ~Stream() override;
+    // Takes over a connected or connecting, non-blocking socket.
+    base::Result<> open(base::UniqueFd socket);
+    // Waits until the socket takes bytes or has connected. False if cancelled or closed meanwhile.
+    Task<bool> wait_output();
     // Something came while nobody was in wait_input. The watch has to be set again by the owner.
     virtual void on_input() {}
     void expired() final;
+    int descriptor() const { return socket_.get(); }
 
-    Socket socket_;
     std::shared_ptr<Watchdog> watchdog_;
 
 private:
-    struct InputHandler;
-    void input_came(bool aborted);
+    void ready(std::uint32_t events) final;
+    void abandoned() final;
+    void tell_input();
 
-    Wakeup wakeup_;
+    Executor executor_;
+    Poller& poller_;
+    base::UniqueFd socket_;
+    Wakeup input_;
+    Wakeup output_;
+    bool registered_ = false;
     bool watching_ = false;
-    bool input_ready_ = false;
+    bool input_ready_ = false;      // something has come since a read found nothing
+    bool more_than_bytes_ = false;  // the peer's end, an error or urgent bytes have been reported
     bool expired_ = false;
 };
 

@@ -21,6 +21,4 @@ using Task = asio::awaitable<T, Executor>;
 // Completion token: an operation gives (error_code, values...) instead of throwing.
 inline constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> as_result{};
 
-using Socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
-
 }  // namespace holdfast::http
