@@ -16,8 +16,8 @@ int list(const Shell& shell, bool json) {
     const auto cache = hub::Cache::find(hub::system_environment());
     if (!cache) return complain(shell, cache.error().what, usage_exit);
     const auto models = cache->list();
-    cli::write_text(shell.streams.output, json ? hub::models_json(models)
-                                               : cli::printable(hub::models_table(models)));
+    cli::write_text(shell.streams.output,
+                    json ? hub::models_json(models) : cli::printable(hub::models_table(models)));
     return 0;
 }
 
@@ -37,9 +37,9 @@ int remove(const Shell& shell, const std::vector<std::string>& names) {
             exit_code = complain(shell, freed.error().what);
             continue;
         }
-        cli::write_text(shell.streams.output, fmt::format("{} removed, {} freed\n",
-                                                          reference.text(),
-                                                          hub::format_size(*freed)));
+        cli::write_text(
+            shell.streams.output,
+            fmt::format("{} removed, {} freed\n", reference.text(), hub::format_size(*freed)));
     }
     return exit_code;
 }
@@ -50,7 +50,8 @@ int print_path(const Shell& shell, const std::string& name) {
     const auto path = hub::find_pulled(hub::system_environment(), name);
     if (!path)
         return complain(shell, fmt::format("{} was not pulled, or not completely\n  next: holdfast "
-                                           "pull {}", reference->text(), reference->text()));
+                                           "pull {}",
+                                           reference->text(), reference->text()));
     cli::write_text(shell.streams.output, *path + "\n");
     return 0;
 }
@@ -61,7 +62,8 @@ void add_models(CLI::App& root, Shell& shell) {
     auto* command = root.add_subcommand("models", "List and remove models that were pulled");
     command->require_subcommand(0, 1);
     command->footer(
-        "They lie in $HOLDFAST_CACHE, else in $XDG_CACHE_HOME/holdfast, else in ~/.cache/holdfast.");
+        "They lie in $HOLDFAST_CACHE, else in $XDG_CACHE_HOME/holdfast, else in "
+        "~/.cache/holdfast.");
     auto format = std::make_shared<std::string>("table");
     const auto add_format = [&format](CLI::App& to) {
         to.add_option("-o,--output", *format, "table or json [table]")
@@ -79,16 +81,14 @@ void add_models(CLI::App& root, Shell& shell) {
     auto* removal = command->add_subcommand("remove", "Remove models and unfinished pulls");
     auto names = std::make_shared<std::vector<std::string>>();
     removal->add_option("MODEL", *names, "ORG/NAME[@REVISION][:FILE]")->required();
-    removal->callback([&shell, names] {
-        shell.chosen = [&shell, names] { return remove(shell, *names); };
-    });
+    removal->callback(
+        [&shell, names] { shell.chosen = [&shell, names] { return remove(shell, *names); }; });
 
     auto* path = command->add_subcommand("path", "Print where a complete one lies");
     auto name = std::make_shared<std::string>();
     path->add_option("MODEL", *name, "ORG/NAME[@REVISION][:FILE]")->required();
-    path->callback([&shell, name] {
-        shell.chosen = [&shell, name] { return print_path(shell, *name); };
-    });
+    path->callback(
+        [&shell, name] { shell.chosen = [&shell, name] { return print_path(shell, *name); }; });
 
     command->callback([choose_list, listing, removal, path] {
         if (!listing->parsed() && !removal->parsed() && !path->parsed()) choose_list();

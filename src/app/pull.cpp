@@ -40,8 +40,7 @@ public:
         if (now < due_ && !(terminal_ && is_end)) return;
         due_ = now + every;
         if (!terminal_) {
-            if (progress.finished.empty() && progress.bytes_done > progress.bytes_before)
-                say(text);
+            if (progress.finished.empty() && progress.bytes_done > progress.bytes_before) say(text);
             return;
         }
         cli::write_text(fd_, "\r\033[K" + text);
@@ -73,8 +72,8 @@ std::string serve_line(const PullFlags& flags, const hub::Pulled& pulled) {
     return fmt::format("holdfast serve --model {}", by_name ? flags.model : pulled.path);
 }
 
-int report_error(const base::Error& error, const hub::Cache& cache,
-                 const hub::Reference& reference, const Shell& shell) {
+int report_error(const base::Error& error, const hub::Cache& cache, const hub::Reference& reference,
+                 const Shell& shell) {
     auto text = cli::printable(error.what);
     if (error.code == base::Code::cancelled) return complain(shell, text, interrupted_exit);
     if (const auto earlier = cache.newest(reference))
@@ -103,10 +102,8 @@ int pull(const PullFlags& flags, const Shell& shell) {
     if (!hub->token.empty() && hub->endpoint.starts_with("http:"))
         watcher.say("warning: the token goes unencrypted to " + hub->endpoint);
     watcher.say(fmt::format("looking for {} at {}", reference->text(), hub->endpoint));
-    const hub::PullOptions options{.reference = *reference,
-                                   .to = flags.to,
-                                   .include = flags.include,
-                                   .jobs = flags.jobs};
+    const hub::PullOptions options{
+        .reference = *reference, .to = flags.to, .include = flags.include, .jobs = flags.jobs};
     const auto done = hub::pull(*hub, options, *cache, hub::Stop(interrupt.fd()), watcher, clock);
     reporter.close();
     if (!done) return report_error(done.error(), *cache, *reference, shell);
@@ -155,9 +152,8 @@ void add_pull(CLI::App& root, Shell& shell) {
         "HF_ENDPOINT names another hub or mirror, such as https://modelscope.cn. What has come is\n"
         "kept when a pull ends early, however it ends: the same command goes on from there. Every\n"
         "file is checked against the checksum that the hub lists.");
-    command->callback([&shell, flags] {
-        shell.chosen = [&shell, flags] { return pull(*flags, shell); };
-    });
+    command->callback(
+        [&shell, flags] { shell.chosen = [&shell, flags] { return pull(*flags, shell); }; });
 }
 
 }  // namespace holdfast::app

@@ -48,9 +48,9 @@ void use_pulled_models(config::Settings& settings,
             // Clients ask for NAME, unless another model has that name or the user gave one.
             const auto name = reference->repo.substr(reference->repo.find('/') + 1);
             const bool is_default = model.name == fs::path(model.folder).filename();
-            const bool is_free = std::ranges::find(settings.worker.models, name,
-                                                   &config::Model::name) ==
-                                 settings.worker.models.end();
+            const bool is_free =
+                std::ranges::find(settings.worker.models, name, &config::Model::name) ==
+                settings.worker.models.end();
             if (is_default && is_free) model.name = name;
             model.folder = *found;
             break;

@@ -71,10 +71,9 @@ bool fits(const Manifest& manifest, const Reference& reference) {
     const bool is_revision =
         revision.empty() || revision == manifest.revision ||
         (revision.size() >= short_commit && manifest.commit.starts_with(revision));
-    const bool is_file =
-        reference.file.empty() || reference.file == manifest.file ||
-        std::ranges::find(manifest.files, reference.file, &RemoteFile::path) !=
-            manifest.files.end();
+    const bool is_file = reference.file.empty() || reference.file == manifest.file ||
+                         std::ranges::find(manifest.files, reference.file, &RemoteFile::path) !=
+                             manifest.files.end();
     return manifest.repo == reference.repo && is_revision && is_file;
 }
 
@@ -83,8 +82,7 @@ bool fits(const Manifest& manifest, const Reference& reference) {
 base::Result<std::optional<FileLock>> FileLock::try_take(const std::string& path) {
     while (true) {
         base::UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
-        if (!file)
-            return fail(Code::internal, "cannot open {}: {}", path, std::strerror(errno));
+        if (!file) return fail(Code::internal, "cannot open {}: {}", path, std::strerror(errno));
         if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
             if (errno == EWOULDBLOCK) return std::optional<FileLock>();
             return fail(Code::internal, "cannot lock {}: {}", path, std::strerror(errno));
@@ -171,8 +169,10 @@ std::optional<Pulled> Cache::newest(const Reference& reference) const {
 base::Result<std::uint64_t> Cache::remove(const Reference& reference) const {
     std::error_code error;
     const auto nothing = [&] {
-        return fail(Code::not_found, "{} is not in {}/models\n  next: `holdfast models` lists what "
-                    "is", reference.text(), root_);
+        return fail(Code::not_found,
+                    "{} is not in {}/models\n  next: `holdfast models` lists what "
+                    "is",
+                    reference.text(), root_);
     };
     if (!fs::is_directory(folder_of(reference.repo), error)) return nothing();
     HF_TRY_ASSIGN(const auto lock, FileLock::try_take(lock_of(reference.repo)));
@@ -195,12 +195,12 @@ base::Result<std::uint64_t> Cache::remove(const Reference& reference) const {
     fs::create_directories(partial_of(reference.repo), error);
     for (const auto& folder : doomed) {
         // Out of sight at once, so that nobody ever finds half of it.
-        auto aside = partial_of(reference.repo) + "/removed-" + fs::path(folder).filename().string();
-        const bool moved = folder != partial_of(reference.repo) &&
-                           ::rename(folder.c_str(), aside.c_str()) == 0;
+        auto aside =
+            partial_of(reference.repo) + "/removed-" + fs::path(folder).filename().string();
+        const bool moved =
+            folder != partial_of(reference.repo) && ::rename(folder.c_str(), aside.c_str()) == 0;
         fs::remove_all(moved ? aside : folder, error);
-        if (error)
-            return fail(Code::internal, "cannot remove {}: {}", folder, error.message());
+        if (error) return fail(Code::internal, "cannot remove {}: {}", folder, error.message());
     }
     // What is empty now goes; a folder that is not empty stays.
     ::rmdir(partial_of(reference.repo).c_str());

@@ -40,7 +40,7 @@ struct Pulled {
     enum class State { complete, partial, damaged };
     State state = State::complete;
     Manifest manifest;
-    std::string path;         // what to give to --model; for a partial one, its folder
+    std::string path;  // what to give to --model; for a partial one, its folder
     std::string folder;
     std::uint64_t bytes = 0;  // on the disk
 };

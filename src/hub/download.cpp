@@ -35,8 +35,8 @@ struct FileState {
     Part part;
     // In one piece from the first byte, because it is small or the server ignores ranges.
     bool whole = part.size() <= block_bytes;
-    bool taken = false;  // a lane has the whole
-    bool closed = false; // complete, and given to the check
+    bool taken = false;   // a lane has the whole
+    bool closed = false;  // complete, and given to the check
 };
 
 // One transfer after the other: a run of blocks of a file, or the whole of it. Blocks are written
@@ -100,32 +100,34 @@ public:
         const auto offered = head.status == 206
                                  ? (head.content_range ? head.content_range->total : std::nullopt)
                                  : head.content_length;
-        const bool is_page =
-            head.content_type.starts_with("text/html") && !path.ends_with(".html");
+        const bool is_page = head.content_type.starts_with("text/html") && !path.ends_with(".html");
         if (is_page && offered != size)
-            return refuse("{} gives a web page where {} was due; a proxy or a login page may stand "
-                          "in between\n  next: check HF_ENDPOINT and the proxy",
-                          head.host, path);
+            return refuse(
+                "{} gives a web page where {} was due; a proxy or a login page may stand "
+                "in between\n  next: check HF_ENDPOINT and the proxy",
+                head.host, path);
         if (offered && *offered != size)
-            return refuse("{} offers {} bytes of {}, and the list said {}: the file has changed, "
-                          "or the mirror is out of step\n  next: run it again",
-                          head.host, *offered, path, size);
-        const bool is_other = head.status == 206 &&
-                              (whole_ || !head.content_range ||
-                               head.content_range->begin != position_);
+            return refuse(
+                "{} offers {} bytes of {}, and the list said {}: the file has changed, "
+                "or the mirror is out of step\n  next: run it again",
+                head.host, *offered, path, size);
+        const bool is_other = head.status == 206 && (whole_ || !head.content_range ||
+                                                     head.content_range->begin != position_);
         if (is_other)
-            return refuse("{} gives another part of {} than it was asked for\n  next: check "
-                          "HF_ENDPOINT; a proxy may do this",
-                          head.host, path);
+            return refuse(
+                "{} gives another part of {} than it was asked for\n  next: check "
+                "HF_ENDPOINT; a proxy may do this",
+                head.host, path);
         return true;
     }
 
     bool take(std::span<const std::byte> bytes) override {
         while (!bytes.empty()) {
             if (position_ >= end_)
-                return refuse("the server sends more of {} than it was asked for\n  next: check "
-                              "HF_ENDPOINT; a proxy may do this",
-                              file_->wanted.file.path);
+                return refuse(
+                    "the server sends more of {} than it was asked for\n  next: check "
+                    "HF_ENDPOINT; a proxy may do this",
+                    file_->wanted.file.path);
             const auto block = position_ / block_bytes;
             const auto count =
                 std::min<std::uint64_t>(bytes.size(), file_->part.end_of(block) - position_);
@@ -253,8 +255,8 @@ private:
                 ::unlink((path + ".data").c_str());
                 ::unlink((path + ".blocks").c_str());
             }
-            HF_TRY_ASSIGN(Part part, Part::open(path, wanted.file.size,
-                                                [this] { return stop_.requested(); }));
+            HF_TRY_ASSIGN(Part part,
+                          Part::open(path, wanted.file.size, [this] { return stop_.requested(); }));
             missing_blocks_ += (part.size() - part.bytes_done() + block_bytes - 1) / block_bytes;
             files_.emplace_back(wanted, std::move(part));
         }
@@ -293,11 +295,10 @@ private:
             if (file.closed || !file.part.complete() || checks_.size() >= lanes_.size()) continue;
             file.closed = true;
             const auto stopped = [this] { return abandon_ || stop_.requested(); };
-            checks_.push_back(
-                {&file, std::async(std::launch::async, [this, &file, stopped] {
-                     return check_and_move(file.part, file.wanted.file,
-                                           target_of(file.wanted.file), stopped);
-                 })});
+            checks_.push_back({&file, std::async(std::launch::async, [this, &file, stopped] {
+                                   return check_and_move(file.part, file.wanted.file,
+                                                         target_of(file.wanted.file), stopped);
+                               })});
         }
         for (auto check = checks_.begin(); check != checks_.end();) {
             if (check->result.wait_for(milliseconds(0)) != std::future_status::ready) {
@@ -355,9 +356,10 @@ private:
         if (lane.ranges_ignored) {
             FileState& file = *lane.file();
             if (!file.whole && watcher_.say)
-                watcher_.say(fmt::format("{} ignores ranges: {} comes in one piece, from its "
-                                         "beginning",
-                                         outcome.head.host, file.wanted.file.path));
+                watcher_.say(
+                    fmt::format("{} ignores ranges: {} comes in one piece, from its "
+                                "beginning",
+                                outcome.head.host, file.wanted.file.path));
             lane.let_go();
             file.whole = true;
             return {};

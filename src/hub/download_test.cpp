@@ -50,8 +50,8 @@ std::string ranged(const std::string& request, const std::string& content) {
 // A hub with one file, and a folder to put it in.
 class OneFile {
 public:
-    explicit OneFile(ScriptedServer::Answer answer, std::string content = some_bytes(
-                                                        6 * block_bytes + 5))
+    explicit OneFile(ScriptedServer::Answer answer,
+                     std::string content = some_bytes(6 * block_bytes + 5))
         : content(std::move(content)), server_(std::move(answer)) {
         hub.endpoint = server_.url();
         hub.retry = {.attempts_max = 3,
@@ -65,11 +65,10 @@ public:
         const RemoteFile file{"model.bin", content.size(),
                               make_checksum(Checksum::Kind::sha256, sha256_hex(content))};
         const Reference reference{.repo = "o/n", .revision = {}, .file = {}};
-        const DownloadPlan plan{
-            .files = {{file, hub.file_url(reference, "c", file.path)}},
-            .folder = folder_.path() + "/done",
-            .parts = folder_.path() + "/parts",
-            .jobs = 2};
+        const DownloadPlan plan{.files = {{file, hub.file_url(reference, "c", file.path)}},
+                                .folder = folder_.path() + "/done",
+                                .parts = folder_.path() + "/parts",
+                                .jobs = 2};
         const Watcher watcher{[this](const Progress& progress) { last = progress; },
                               [this](const std::string& line) { said += line + "\n"; }};
         return download(hub, reference, plan, Stop(stop_fd), watcher, clock_);
@@ -115,8 +114,9 @@ TEST(Download, GoesOnAtTheByteWhereAConnectionBroke) {
     ASSERT_TRUE(file.run());
     EXPECT_EQ(file.result(), content);
     EXPECT_THAT(file.said, HasSubstr("broke"));
-    EXPECT_THAT(file.requests(), ::testing::Contains(HasSubstr(fmt::format(
-                                     "Range: bytes={}-", block_bytes + 1000))));
+    EXPECT_THAT(
+        file.requests(),
+        ::testing::Contains(HasSubstr(fmt::format("Range: bytes={}-", block_bytes + 1000))));
 }
 
 TEST(Download, GivesUpOnAHubThatStaysSickAndKeepsWhatHasCome) {

@@ -78,8 +78,10 @@ public:
             if (outcome.failure == Failure::none && outcome.head.status == 200)
                 return Answer{outcome.head, std::move(text.text)};
             if (outcome.failure == Failure::stopped)
-                return fail(Code::corrupt, "{} answers with more than {} MiB to a question for a "
-                            "list of files", hub_.endpoint, answer_bytes_max >> 20);
+                return fail(Code::corrupt,
+                            "{} answers with more than {} MiB to a question for a "
+                            "list of files",
+                            hub_.endpoint, answer_bytes_max >> 20);
             auto error = explain(hub_, reference_, outcome, reference_.repo);
             // Nothing has worked yet: a name or an address that is wrong will stay so.
             const bool worth_it = is_transient(outcome) && outcome.failure != Failure::lookup &&
@@ -128,8 +130,7 @@ base::Result<Listing> list_hugging_face(Asker& asker, const Hub& hub, const Refe
     Listing listing;
     const auto base = "/api/models/" + reference.repo;
     const auto revision = reference.revision.empty() ? "main" : reference.revision;
-    HF_TRY_ASSIGN(const Answer about, asker.get(base + "/revision/" +
-                                                encode_segment(revision)));
+    HF_TRY_ASSIGN(const Answer about, asker.get(base + "/revision/" + encode_segment(revision)));
     auto commit = parse_commit(about.text);
     if (!commit) return blame(hub, std::move(commit).error());
     listing.commit = *std::move(commit);
@@ -168,9 +169,10 @@ std::string explain_status(const Hub& hub, const Reference& reference, const Hea
         hub.kind == Hub::Kind::modelscope ? "MODELSCOPE_API_TOKEN" : "HF_TOKEN");
     if (code == "GatedRepo" || head.status == 403) {
         if (hub.token.empty())
-            return fmt::format("{} is gated: {} gives it only to those who accepted its terms"
-                               "\n  next: accept them at {}, logged in{}",
-                               reference.repo, hub.endpoint, hub.page_url(reference.repo), how);
+            return fmt::format(
+                "{} is gated: {} gives it only to those who accepted its terms"
+                "\n  next: accept them at {}, logged in{}",
+                reference.repo, hub.endpoint, hub.page_url(reference.repo), how);
         return fmt::format(
             "{} refuses {} to the owner of this token (HTTP {})\n  next: accept the terms at {} "
             "with the same account, and see that the token may read gated repositories",
@@ -184,21 +186,24 @@ std::string explain_status(const Hub& hub, const Reference& reference, const Hea
                            subject);
     if (head.status == 401)
         return hub.token.empty()
-                   ? fmt::format("{} has no {}, or it is private (HTTP 401)\n  next: check the "
-                                 "name; for a private one{}",
-                                 hub.endpoint, reference.repo, how.substr(how.find(':') + 1))
-                   : fmt::format("{} has no {}, or does not accept the token (HTTP 401)\n  next: "
-                                 "check the name, and that the token has not expired",
-                                 hub.endpoint, reference.repo);
+                   ? fmt::format(
+                         "{} has no {}, or it is private (HTTP 401)\n  next: check the "
+                         "name; for a private one{}",
+                         hub.endpoint, reference.repo, how.substr(how.find(':') + 1))
+                   : fmt::format(
+                         "{} has no {}, or does not accept the token (HTTP 401)\n  next: "
+                         "check the name, and that the token has not expired",
+                         hub.endpoint, reference.repo);
     if (head.status == 404)
         return fmt::format("{} has no {}{} (HTTP 404)\n  next: check the name{}", hub.endpoint,
                            subject,
                            reference.revision.empty() ? "" : " at revision " + reference.revision,
                            hub.token.empty() ? "; a private one needs a token" : "");
     if (head.status == 429)
-        return fmt::format("{} says that it is asked too often (HTTP 429)\n  next: wait some "
-                           "minutes and run it again{}",
-                           head.host, hub.token.empty() ? "; with a token the limits are wider" : "");
+        return fmt::format(
+            "{} says that it is asked too often (HTTP 429)\n  next: wait some "
+            "minutes and run it again{}",
+            head.host, hub.token.empty() ? "; with a token the limits are wider" : "");
     return fmt::format("{} answers HTTP {} for {}{}{}\n  next: run it again later", head.host,
                        head.status, subject, head.error_message.empty() ? "" : ": ",
                        head.error_message);
@@ -249,7 +254,8 @@ base::Result<Hub> find_hub(const Environment& environment, const std::string& ki
     while (hub.endpoint.ends_with('/')) hub.endpoint.pop_back();
     const auto origin = origin_of(hub.endpoint);
     if (!origin || hub.endpoint.find_first_of("?#@ ") != std::string::npos)
-        return fail(Code::invalid, "HF_ENDPOINT must be the address of a hub, such as "
+        return fail(Code::invalid,
+                    "HF_ENDPOINT must be the address of a hub, such as "
                     "https://huggingface.co");
     const bool is_modelscope =
         kind.empty() ? origin->find("modelscope") != std::string::npos : kind == "modelscope";
@@ -260,8 +266,7 @@ base::Result<Hub> find_hub(const Environment& environment, const std::string& ki
     hub.transfer.ca_file = environment("SSL_CERT_FILE");
     if (const auto text = environment("HF_HUB_DOWNLOAD_TIMEOUT"); !text.empty()) {
         unsigned seconds = 0;
-        const auto [end, error] =
-            std::from_chars(text.data(), text.data() + text.size(), seconds);
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
         const bool sound = error == std::errc() && end == text.data() + text.size();
         if (!sound || seconds == 0 || seconds > 3600)
             return fail(Code::invalid, "HF_HUB_DOWNLOAD_TIMEOUT must be from 1 to 3600 seconds");

@@ -16,7 +16,7 @@ namespace holdfast::hub {
 
 // How transient failures are met: 429, 5xx, connections that break, stalls.
 struct RetryOptions {
-    int attempts_max = 6;  // in a row, without a new byte in between
+    int attempts_max = 8;  // in a row, without a new byte in between
     std::chrono::milliseconds pause_first{500};
     std::chrono::milliseconds pause_max{30'000};
     // Longest that a Retry-After is obeyed; a hub that wants more is asked again at this time.

@@ -55,9 +55,8 @@ TEST(ParseReference, RefusesWhatNamesNoModel) {
 TEST(CheckFileName, LetsNothingOutOfTheFolder) {
     for (const std::string name : {"a", "a/b.c", "..a", "a..", "ä/ö", "a b", ".gitattributes"})
         EXPECT_TRUE(check_file_name(name)) << name;
-    for (const std::string name :
-         {"", "/", "/a", "a/", "a//b", ".", "..", "a/..", "a/../b", "./a", "a\\b", "a\nb", "a\x7f",
-          ".holdfast.json", "a/.holdfast.json"})
+    for (const std::string name : {"", "/", "/a", "a/", "a//b", ".", "..", "a/..", "a/../b", "./a",
+                                   "a\\b", "a\nb", "a\x7f", ".holdfast.json", "a/.holdfast.json"})
         EXPECT_FALSE(check_file_name(name)) << name;
     EXPECT_FALSE(check_file_name(std::string("a\0b", 3)));
     EXPECT_FALSE(check_file_name(std::string(256, 'a')));
@@ -74,10 +73,9 @@ TEST(ParseTreePage, TakesSizesAndChecksumsOfFiles) {
             {{"type":"file","size":0,"path":"bare"}}])",
         sha256, sha1);
     ASSERT_TRUE(parse_tree_page(json, files));
-    EXPECT_THAT(files,
-                ElementsAre(RemoteFile{"config.json", 7, {Checksum::Kind::git, sha1}},
-                            RemoteFile{"m.safetensors", 9, {Checksum::Kind::sha256, sha256}},
-                            RemoteFile{"bare", 0, {}}));
+    EXPECT_THAT(files, ElementsAre(RemoteFile{"config.json", 7, {Checksum::Kind::git, sha1}},
+                                   RemoteFile{"m.safetensors", 9, {Checksum::Kind::sha256, sha256}},
+                                   RemoteFile{"bare", 0, {}}));
 }
 
 TEST(ParseTreePage, RefusesWhatIsNoListAndWhatNobodyShouldBelieve) {
@@ -119,7 +117,8 @@ TEST(NextPage, KeepsPathAndQueryOfTheNextLink) {
     EXPECT_EQ(next_page(R"(<https://hub.example/api/x?a=1&cursor=2>; rel="next")"),
               "/api/x?a=1&cursor=2");
     EXPECT_EQ(next_page(R"(<https://h/prev>; rel="prev", </next>; rel="next")"), "/next");
-    for (const std::string link : {"", "<", "><", "<https://h/x>; rel=\"prev\"", "<https://h>; "
+    for (const std::string link : {"", "<", "><", "<https://h/x>; rel=\"prev\"",
+                                   "<https://h>; "
                                    "rel=\"next\""})
         EXPECT_EQ(next_page(link), "") << link;
 }
@@ -142,8 +141,7 @@ TEST(SelectFiles, FindsAGgufFileByAPartOfItsNameAndAllItsParts) {
                                          "q8/X-Q8_0-00002-of-00002.gguf", "X-Q4_K_S.gguf"};
     EXPECT_THAT(selected(names, "X-Q4_K_S.gguf"), ElementsAre("X-Q4_K_S.gguf"));
     EXPECT_THAT(selected(names, "q4_k_m"), ElementsAre("X-Q4_K_M.gguf"));
-    EXPECT_THAT(selected(names, "q8/X-Q8_0-00002-of-00002.gguf"),
-                ElementsAre(names[1], names[2]));
+    EXPECT_THAT(selected(names, "q8/X-Q8_0-00002-of-00002.gguf"), ElementsAre(names[1], names[2]));
     EXPECT_THAT(refused(names, "Q4"), HasSubstr("could be X-Q4_K_M.gguf or X-Q4_K_S.gguf"));
     EXPECT_THAT(refused(names, "F16"), HasSubstr("name one of X-Q4_K_M.gguf, X-Q4_K_S.gguf, q8/"));
     EXPECT_THAT(refused({"X-00001-of-00003.gguf", "X-00003-of-00003.gguf"}, "X"),

@@ -43,8 +43,7 @@ std::uint64_t size_of(int fd) {
 
 bool read_at(int fd, std::span<std::byte> bytes, std::uint64_t offset) {
     while (!bytes.empty()) {
-        const ssize_t count =
-            ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        const ssize_t count = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
         if (count < 0 && errno == EINTR) continue;
         if (count <= 0) return false;
         bytes = bytes.subspan(static_cast<std::size_t>(count));
@@ -58,8 +57,7 @@ bool read_at(int fd, std::span<std::byte> bytes, std::uint64_t offset) {
 base::Result<> write_at(int fd, const std::string& path, std::span<const std::byte> bytes,
                         std::uint64_t offset) {
     while (!bytes.empty()) {
-        const ssize_t count =
-            ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        const ssize_t count = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
         if (count < 0 && errno == EINTR) continue;
         if (count <= 0) {
             const bool is_full = count == 0 || errno == ENOSPC || errno == EDQUOT || errno == EFBIG;

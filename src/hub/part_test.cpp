@@ -25,9 +25,7 @@ Part opened(const TemporaryFolder& folder) {
     return *std::move(part);
 }
 
-void write(Part& part, std::uint64_t block) {
-    EXPECT_TRUE(part.write(block, content_of(block)));
-}
+void write(Part& part, std::uint64_t block) { EXPECT_TRUE(part.write(block, content_of(block))); }
 
 TEST(Part, TakesUpWhatWasWritten) {
     const TemporaryFolder folder;

@@ -65,9 +65,9 @@ public:
             return result(true);
         }
         HF_TRY(check_target());
-        HF_TRY(prepare());
-        if (auto done = download_files(); !done)
-            return std::unexpected(with_what_stays(std::move(done).error()));
+        auto done = prepare();
+        if (done) done = download_files();
+        if (!done) return std::unexpected(with_what_stays(std::move(done).error()));
         HF_TRY(publish());
         finish();
         return result(false);
@@ -94,9 +94,10 @@ private:
         const auto unchecked =
             std::ranges::count(manifest_.files, Checksum{}, &RemoteFile::checksum);
         if (unchecked > 0)
-            watcher_.say(fmt::format("warning: the hub gives no checksum for {} of {} files; of "
-                                     "these only the size is checked",
-                                     unchecked, manifest_.files.size()));
+            watcher_.say(
+                fmt::format("warning: the hub gives no checksum for {} of {} files; of "
+                            "these only the size is checked",
+                            unchecked, manifest_.files.size()));
         return {};
     }
 
@@ -138,8 +139,8 @@ private:
     // Whether exactly these files are in place; then only the note about them is made new.
     bool was_there() {
         const auto there = read_manifest(place_.target);
-        const bool is_same = there && there->files == manifest_.files &&
-                             is_complete(place_.target, *there);
+        const bool is_same =
+            there && there->files == manifest_.files && is_complete(place_.target, *there);
         // A folder that may only be read is as good.
         if (is_same) static_cast<void>(write_manifest(place_.target, manifest_));
         return is_same;
@@ -157,10 +158,11 @@ private:
                                 place_.target));
         const auto above = fs::path(place_.target).parent_path().string();
         if (::stat(above.c_str(), &parent) == 0 && parent.st_dev != info.st_dev)
-            return discard(fail(Code::invalid,
-                                "{} is a mount point, which no finished folder can replace\n  next: "
-                                "name a folder inside it, such as --to {}/{}",
-                                place_.target, place_.target, fs::path(repo()).filename().string()));
+            return discard(
+                fail(Code::invalid,
+                     "{} is a mount point, which no finished folder can replace\n  next: "
+                     "name a folder inside it, such as --to {}/{}",
+                     place_.target, place_.target, fs::path(repo()).filename().string()));
         return {};
     }
 
@@ -211,13 +213,10 @@ private:
 
     base::Result<> download_files() {
         const auto& revision = manifest_.commit.empty() ? default_revision() : manifest_.commit;
-        DownloadPlan plan{.files = {},
-                          .folder = place_.staging,
-                          .parts = place_.partial,
-                          .jobs = options_.jobs};
+        DownloadPlan plan{
+            .files = {}, .folder = place_.staging, .parts = place_.partial, .jobs = options_.jobs};
         for (const RemoteFile& file : manifest_.files)
-            plan.files.push_back(
-                {file, hub_.file_url(options_.reference, revision, file.path)});
+            plan.files.push_back({file, hub_.file_url(options_.reference, revision, file.path)});
         const Watcher inner{[this](const Progress& progress) {
                                 last_ = progress;
                                 if (watcher_.progress) watcher_.progress(progress);
@@ -232,15 +231,19 @@ private:
     }
 
     Error with_what_stays(Error error) const {
-        const auto kept = fmt::format("{} of {} are kept in {}", format_size(last_.bytes_done),
-                                      format_size(last_.bytes_total), place_.partial);
+        const auto kept =
+            last_.bytes_total == 0
+                ? fmt::format("what has come stays in {}", place_.partial)
+                : fmt::format("{} of {} are kept in {}", format_size(last_.bytes_done),
+                              format_size(last_.bytes_total), place_.partial);
         if (error.code == Code::cancelled)
-            error.what = fmt::format("interrupted; {}\n  next: the same command goes on from there",
-                                     kept);
+            error.what =
+                fmt::format("interrupted; {}\n  next: the same command goes on from there", kept);
         else if (error.code == Code::overloaded && error.what.find("\n  next") == error.what.npos)
-            error.what = fmt::format("{}; {}\n  next: make room, or choose another place with "
-                                     "HOLDFAST_CACHE or --to; the same command goes on from there",
-                                     error.what, kept);
+            error.what = fmt::format(
+                "{}; {}\n  next: make room, or choose another place with "
+                "HOLDFAST_CACHE or --to; the same command goes on from there",
+                error.what, kept);
         return error;
     }
 

@@ -67,8 +67,7 @@ private:
             std::string_view rest;
             const auto text = answer_(request);
             for (rest = text; !rest.empty();) {
-                const ssize_t count =
-                    ::send(peer.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+                const ssize_t count = ::send(peer.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
                 if (count <= 0) break;
                 rest.remove_prefix(static_cast<std::size_t>(count));
             }

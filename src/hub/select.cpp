@@ -30,9 +30,9 @@ bool matches(const std::string& glob, const std::string& path) {
 }
 
 bool is_for_serving(const RemoteFile& file) {
-    static const std::vector<std::string> globs{
-        "config.json",         "generation_config.json", "tokenizer*.json",
-        "chat_template.jinja", "*.safetensors",          "*.safetensors.index.json"};
+    static const std::vector<std::string> globs{"config.json",     "generation_config.json",
+                                                "tokenizer*.json", "chat_template.jinja",
+                                                "*.safetensors",   "*.safetensors.index.json"};
     // A second copy of the weights that some repositories carry.
     if (file.path.starts_with("consolidated")) return false;
     return file.path.find('/') == std::string::npos &&
@@ -104,9 +104,9 @@ base::Result<Files> select_file(const Files& files, const std::string& wanted) {
                     fmt::join(containing, " or "));
     std::vector<std::string> paths;
     for (const RemoteFile& file : files) paths.push_back(file.path);
-    const auto hint = models.empty()
-                          ? std::string()
-                          : fmt::format("\n  next: name one of {}", fmt::join(names_of(models), ", "));
+    const auto hint =
+        models.empty() ? std::string()
+                       : fmt::format("\n  next: name one of {}", fmt::join(names_of(models), ", "));
     return fail(Code::not_found, "the repository has no file \"{}\"{}{}", wanted,
                 config::suggestion(wanted, paths), hint);
 }
@@ -120,8 +120,7 @@ base::Result<Files> select_folder(const Files& files) {
     const bool has_weights = ends(chosen, ".safetensors");
     const bool has_config =
         std::ranges::find(chosen, "config.json", &RemoteFile::path) != chosen.end();
-    if (has_weights && has_config)
-        return chosen;
+    if (has_weights && has_config) return chosen;
     if (const auto models = models_in(files); !models.empty())
         return fail(Code::not_found,
                     "the repository has GGUF files and no safetensors folder\n  next: name one "
@@ -131,7 +130,8 @@ base::Result<Files> select_folder(const Files& files) {
         return fail(Code::not_found,
                     "the repository has its weights as .bin or .pth only, which can carry code and "
                     "are not served\n  next: look for a revision or a repository with safetensors");
-    return fail(Code::not_found, "the repository has no {} in its top folder: it is no model to "
+    return fail(Code::not_found,
+                "the repository has no {} in its top folder: it is no model to "
                 "serve\n  next: name the files with --include GLOB if you want them nevertheless",
                 has_weights ? "config.json" : "*.safetensors");
 }
@@ -143,7 +143,8 @@ base::Result<Files> select_files(const Files& files, const std::string& file,
     Files chosen;
     if (!globs.empty()) {
         std::ranges::copy_if(files, std::back_inserter(chosen), [&](const RemoteFile& one) {
-            return std::ranges::any_of(globs, [&](const auto& glob) { return matches(glob, one.path); });
+            return std::ranges::any_of(globs,
+                                       [&](const auto& glob) { return matches(glob, one.path); });
         });
         if (chosen.empty())
             return fail(Code::not_found, "none of the {} files matches {}", files.size(),
@@ -158,8 +159,7 @@ base::Result<Files> select_files(const Files& files, const std::string& file,
                     chosen.size(), selected_files_max);
     std::ranges::sort(chosen, {}, &RemoteFile::path);
     const auto twin = std::ranges::adjacent_find(chosen, {}, &RemoteFile::path);
-    if (twin != chosen.end())
-        return fail(Code::corrupt, "the hub lists {} twice", twin->path);
+    if (twin != chosen.end()) return fail(Code::corrupt, "the hub lists {} twice", twin->path);
     return chosen;
 }
 

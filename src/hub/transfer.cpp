@@ -64,8 +64,8 @@ std::optional<std::chrono::seconds> parse_retry_after(const std::string& text) {
     if (const auto seconds = number_in<std::uint32_t>(text)) return std::chrono::seconds(*seconds);
     const std::time_t date = ::curl_getdate(text.c_str(), nullptr);
     if (date < 0) return std::nullopt;
-    const auto left = std::chrono::system_clock::from_time_t(date) -
-                      std::chrono::system_clock::now();
+    const auto left =
+        std::chrono::system_clock::from_time_t(date) - std::chrono::system_clock::now();
     return std::max(std::chrono::seconds(0), std::chrono::ceil<std::chrono::seconds>(left));
 }
 
@@ -214,8 +214,7 @@ void Transfers::start(const Fetch& fetch, Sink& sink) {
         set(CURLOPT_HTTPHEADER, transfer->fields.get());
     }
     if (fetch.range)
-        set(CURLOPT_RANGE,
-            fmt::format("{}-{}", fetch.range->begin, fetch.range->end - 1).c_str());
+        set(CURLOPT_RANGE, fmt::format("{}-{}", fetch.range->begin, fetch.range->end - 1).c_str());
     set(CURLOPT_ERRORBUFFER, transfer->reason.data());
     set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
     set(CURLOPT_HEADERDATA, static_cast<void*>(transfer.get()));
@@ -251,6 +250,10 @@ std::vector<Outcome> Transfers::wait(std::chrono::milliseconds wait, int wake_fd
         Transfer* transfer = nullptr;
         ::curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
         auto failure = failure_of(code);
+        curl_off_t request_at = 0;
+        ::curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &request_at);
+        const bool never_connected = failure == Failure::stalled && request_at == 0;
+        if (never_connected) failure = Failure::connect;
         if (failure == Failure::none && !transfer->begin()) failure = Failure::stopped;
         transfer->complete_head();
         ended.push_back({.sink = transfer->sink,
