@@ -111,7 +111,7 @@ const std::array settings_table{
     Setting{"engine.prefix_cache", at<&S::engine, &S::Engine::prefix_cache>, "true",
             "keep the computed beginnings of prompts for requests that begin alike"},
     Setting{"engine.speculation_tokens_max", at<&S::engine, &S::Engine::speculation_tokens_max>,
-            "4",
+            "3",
             "most tokens guessed ahead in one step of an answer that repeats itself or its prompt; "
             "never changes an answer; 0 is off",
             "0", "64"},
