@@ -129,7 +129,7 @@ const std::array settings_table{
             "where there are bf16 dot products, and resumes exactly only among such processors",
             "", "", "portable|native"},
     Setting{"engine.speculation_tokens_max", at<&S::engine, &S::Engine::speculation_tokens_max>,
-            "4",
+            "3",
             "most tokens guessed ahead in one step of an answer that repeats itself or its prompt; "
             "never changes an answer; 0 is off",
             "0", "64"},

@@ -1,12 +1,29 @@
 #include "engine/core.h"
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
 #include <utility>
 
 #include "base/assert.h"
 
 namespace holdfast::engine {
 namespace {
+
+// More threads than that have too little to do.
+constexpr std::uint32_t samplers_max = 8;
+
+// The drawn token's event.
+chat::Event say(Sequence& sequence, Sampler::Draw draw) {
+    sequence.history.add(draw.id);
+    Output::Text text = sequence.output.feed(draw.id);
+    chat::Event event{.choice = sequence.choice, .finish = text.finish};
+    event.ids.push_back(draw.id);
+    event.reasoning = std::move(text.reasoning);
+    event.content = std::move(text.content);
+    if (draw.score) event.scores.push_back(*std::move(draw.score));
+    return event;
+}
 
 // One place in the batch stays for a prompt chunk, so that decoding cannot starve newcomers.
 SchedulerLimits limits_of(const model::Model& model, const Options& options) {
@@ -26,7 +43,7 @@ Core::Core(model::Model& model, const text::Tokenizer& tokenizer, const Options&
       vocab_(model.shape().vocab),
       pool_(model.blocks(), options.prefix_cache),
       scheduler_(pool_, limits_of(model, options)),
-      sampler_(tokenizer, model.shape()) {}
+      samplers_(std::clamp(model.threads(), 1U, samplers_max), Sampler(tokenizer, model.shape())) {}
 
 void Core::add(std::unique_ptr<Group> group) {
     group->arrival = arrivals_++;
@@ -76,58 +93,58 @@ void Core::run(std::span<const Row> rows) {
                            .blocks = sequence.blocks,
                            .logits = row.logits()});
     }
-    std::span<const float> logits = model_.forward(slices_);
-    if (drawn_.size() < rows.size()) drawn_.resize(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        draw(rows[i], logits.first(rows[i].logits() * vocab_), drawn_[i]);
-        logits = logits.subspan(rows[i].logits() * vocab_);
-    }
-    HF_ASSERT(logits.empty());
+    draw_all(rows, model_.forward(slices_));
     for (std::size_t i = 0; i < rows.size(); ++i) commit(rows[i], drawn_[i]);
     push_events();
     ++counters_.steps;
 }
 
+// On all threads of the model: a row touches its own sequence and what is immutable.
+void Core::draw_all(std::span<const Row> rows, std::span<const float> logits) {
+    if (drawn_.size() < rows.size()) drawn_.resize(rows.size());
+    const std::uint64_t operations = logits.size();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        drawn_[i].logits = logits.first(rows[i].logits() * vocab_);
+        logits = logits.subspan(drawn_[i].logits.size());
+    }
+    HF_ASSERT(logits.empty());
+    std::atomic<std::size_t> next = 0;
+    const auto draw_some = [&](std::uint32_t task) {
+        for (std::size_t i = next++; i < rows.size(); i = next++)
+            draw(rows[i], samplers_[task], drawn_[i]);
+    };
+    const std::size_t tasks = std::min(samplers_.size(), rows.size());
+    model_.run(static_cast<std::uint32_t>(tasks), operations, std::ref(draw_some));
+}
+
 // Draws the sequence's next token and, as long as it was proposed, the one after it. Afterwards the
 // sequence's ids are drawn ones only.
-void Core::draw(const Row& row, std::span<const float> logits, Drawn& drawn) {
+void Core::draw(const Row& row, Sampler& sampler, Drawn& drawn) {
     drawn.events.clear();
     drawn.accepted = 0;
     drawn.error.reset();
     Sequence& sequence = *row.sequence;
     const std::size_t known = sequence.ids.size() - row.proposed;
-    for (bool next = row.samples; next;) {
-        const std::size_t place = known + drawn.events.size();
-        auto event = sample(sequence, logits.subspan(drawn.events.size() * vocab_, vocab_));
-        if (!event) {
-            drawn.error = std::move(event).error();
+    for (bool more = row.samples; more;) {
+        const std::size_t count = drawn.events.size();
+        auto draw =
+            sampler.sample(drawn.logits.subspan(count * vocab_, vocab_), sequence.group.request,
+                           sequence.history, sequence.choice, sequence.output.tokens());
+        if (!draw) {
+            drawn.error = std::move(draw).error();
             break;
         }
-        const chat::TokenId id = event->ids.front();
-        next = place < sequence.ids.size() && sequence.ids[place] == id;
-        if (next) {
+        const bool accepted = count < row.proposed && sequence.ids[known + count] == draw->id;
+        if (accepted) {
             ++drawn.accepted;
         } else {
-            sequence.ids.resize(place);
-            sequence.ids.push_back(id);
+            sequence.ids.resize(known + count);
+            sequence.ids.push_back(draw->id);
         }
-        next = next && !event->finish;
-        drawn.events.push_back(*std::move(event));
+        chat::Event& event = drawn.events.emplace_back(say(sequence, *std::move(draw)));
+        more = accepted && !event.finish;
     }
     sequence.ids.resize(known + drawn.events.size());
-}
-
-base::Result<chat::Event> Core::sample(Sequence& sequence, std::span<const float> row) {
-    HF_TRY_ASSIGN(Sampler::Draw draw, sampler_.sample(row, sequence.group.request, sequence.history,
-                                                      sequence.choice, sequence.output.tokens()));
-    sequence.history.add(draw.id);
-    Output::Text text = sequence.output.feed(draw.id);
-    chat::Event event{.choice = sequence.choice, .finish = text.finish};
-    event.ids.push_back(draw.id);
-    event.reasoning = std::move(text.reasoning);
-    event.content = std::move(text.content);
-    if (draw.score) event.scores.push_back(*std::move(draw.score));
-    return event;
 }
 
 void Core::commit(const Row& row, Drawn& drawn) {

@@ -38,12 +38,13 @@ private:
     void run(std::span<const Row> rows);
     // What a row's logits made of its sequence: an event for each token.
     struct Drawn {
+        std::span<const float> logits;
         std::vector<chat::Event> events;
         std::uint32_t accepted = 0;  // of the proposed tokens
         std::optional<base::Error> error;
     };
-    void draw(const Row& row, std::span<const float> logits, Drawn& drawn);
-    base::Result<chat::Event> sample(Sequence& sequence, std::span<const float> row);
+    void draw_all(std::span<const Row> rows, std::span<const float> logits);
+    void draw(const Row& row, Sampler& sampler, Drawn& drawn);
     void commit(const Row& row, Drawn& drawn);
     void finish(Sequence& sequence, chat::Event& event);
     void fail(Group& group, base::Error error);
@@ -55,7 +56,7 @@ private:
     const std::size_t vocab_;
     BlockPool pool_;
     Scheduler scheduler_;
-    Sampler sampler_;
+    std::vector<Sampler> samplers_;               // one for each thread that draws
     std::vector<std::unique_ptr<Group>> groups_;  // oldest first
     std::vector<model::Slice> slices_;
     std::vector<Drawn> drawn_;  // by row of the step

@@ -79,6 +79,13 @@ TEST(Core, AnswersTheSameWithAnyPrefillChunkAndBatchSize) {
         }
 }
 
+TEST(Core, AnswersTheSameWhenSeveralThreadsDraw) {
+    for (const std::uint32_t threads : {2U, 3U, 20U}) {
+        World world({.speculation_tokens_max = 3}, {.threads = threads});
+        expect_answers_as_alone(world, fmt::format("{} threads", threads));
+    }
+}
+
 TEST(Core, AnswersTheSameWithAndWithoutThePrefixCache) {
     World cold({.prefix_cache = false});
     expect_answers_as_alone(cold, "no cache");

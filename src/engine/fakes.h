@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -88,6 +89,7 @@ struct FakeModelOptions {
     std::uint32_t blocks = 1024;
     std::uint32_t batch_tokens_max = 512;
     std::uint32_t context = 4096;
+    std::uint32_t threads = 1;
     float habit = 0;  // added to the logit of a token's successor, which makes text repeat itself
 };
 
@@ -108,6 +110,13 @@ public:
     std::uint32_t blocks() const override { return options_.blocks; }
     std::uint32_t batch_tokens_max() const override { return options_.batch_tokens_max; }
     std::uint64_t progress() const override { return progress_; }
+    std::uint32_t threads() const override { return options_.threads; }
+    void run(std::uint32_t tasks, std::uint64_t,
+             const std::function<void(std::uint32_t)>& body) override {
+        std::vector<std::jthread> threads;
+        for (std::uint32_t task = 1; task < tasks; ++task) threads.emplace_back(body, task);
+        if (tasks > 0) body(0);
+    }
 
     std::span<const float> forward(std::span<const model::Slice> slices) override {
         if (before_forward) before_forward(slices);

@@ -39,8 +39,13 @@ struct Measured {
 
 chat::Request request_of(const Load& load, std::uint32_t number) {
     chat::Request request;
-    request.prompt = std::vector<chat::Message>{
-        {.role = chat::Role::user, .content = "What is " + std::to_string(number) + " and 5?"}};
+    // Short where tokens a second are counted: they are to be the answers'.
+    const std::string text = std::to_string(number);
+    if (load.text == Text::natural)
+        request.prompt = text;
+    else
+        request.prompt = std::vector<chat::Message>{
+            {.role = chat::Role::user, .content = "What is " + text + " and 5?"}};
     request.sampling.seed = number;
     request.sampling.temperature = load.text == Text::repeating ? 0.0F : 0.6F;
     request.sampling.top_p = 0.95F;
@@ -158,7 +163,7 @@ void serve(benchmark::State& state) {
     const bool large = state.range(0) == 1;
     const auto concurrency = static_cast<std::uint32_t>(state.range(1));
     run(state, large,
-        {.concurrency = concurrency, .answers = concurrency, .tokens = large ? 8U : 256U}, {});
+        {.concurrency = concurrency, .answers = concurrency, .tokens = large ? 12U : 256U}, {});
 }
 BENCHMARK(serve)
     ->ArgNames({"model", "clients"})

@@ -34,6 +34,11 @@ public:
     std::uint32_t batch_tokens_max() const override { return batch_tokens_max_; }
     std::span<const float> forward(std::span<const Slice> slices) override;
     std::uint64_t progress() const override { return ops_->pool().progress(); }
+    std::uint32_t threads() const override { return ops_->pool().threads(); }
+    void run(std::uint32_t tasks, std::uint64_t operations,
+             const std::function<void(std::uint32_t task)>& body) override {
+        ops_->pool().run(tasks, operations, body);
+    }
 
 private:
     // A token of this forward.

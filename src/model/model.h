@@ -55,6 +55,16 @@ public:
     virtual std::span<const float> forward(std::span<const Slice> slices) = 0;
     // Grows while forward works, several times per layer: the sign of progress. Any thread.
     virtual std::uint64_t progress() const = 0;
+
+    // For other work between two forwards, by the thread that calls them: calls body(task) once for
+    // every task in [0, tasks), on as many threads as there are and as `operations`, the work of
+    // all tasks in multiply-adds, is worth; returns when all are done. `body` must not throw.
+    virtual std::uint32_t threads() const { return 1; }
+    virtual void run(std::uint32_t tasks, std::uint64_t operations,
+                     const std::function<void(std::uint32_t task)>& body) {
+        static_cast<void>(operations);
+        for (std::uint32_t task = 0; task < tasks; ++task) body(task);
+    }
 };
 
 struct LoadOptions {
