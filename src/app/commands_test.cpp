@@ -132,6 +132,36 @@ TEST(PlanService, GivesEveryWorkerItsModelAndTheRestOfTheSettings) {
                 testing::Contains("external=http://h:1,kind=openai,name=x1"));
 }
 
+TEST(Quantize, WritesAFileAndReportsIt) {
+    const auto folder = temporary_folder();
+    const std::string model = HOLDFAST_SOURCE_DIR "/models/tiny-r1", out = folder + "/q.gguf";
+    const auto said = say({"quantize", model, out, "--type", "q8_0", "--threads", "2"});
+    EXPECT_EQ(said.code, 0) << said.error;
+    EXPECT_THAT(said.output, HasSubstr(out + ": 1.1 MiB, 8.55 bits per weight\n"));
+    EXPECT_THAT(said.output, HasSubstr("q8_0         30         1048576"));
+    EXPECT_EQ(said.error, "");  // no progress where nobody watches
+    const auto again = say({"quantize", model, out, "--type", "q8_0"});
+    EXPECT_EQ(again.code, 1);
+    EXPECT_THAT(again.error, HasSubstr("exists already\n  next: --force replaces it"));
+    const auto smaller = say({"quantize", out, out + "2", "--type", "q4_0", "--head", "q8_0"});
+    EXPECT_EQ(smaller.code, 0);
+    EXPECT_THAT(smaller.output, HasSubstr("quantized already"));
+}
+
+TEST(Quantize, SaysWhatIsWrongWithTheCommand) {
+    const auto type = say({"quantize", "in", "out", "--type", "q4_kk"});
+    EXPECT_EQ(type.code, usage_exit);
+    EXPECT_THAT(type.error, HasSubstr("\"q4_kk\" is no type"));
+    EXPECT_THAT(type.error, HasSubstr("did you mean \"q4_k\"?"));
+    EXPECT_EQ(say({"quantize", "in", "out", "--type", "q8_0", "--head", "x"}).code, usage_exit);
+    EXPECT_EQ(say({"quantize", "in", "out"}).code, usage_exit);
+    const auto folder = temporary_folder();
+    EXPECT_THAT(say({"quantize", folder, folder + "/q.gguf", "--type", "q8_0"}).error,
+                HasSubstr("config.json: No such file"));
+    EXPECT_THAT(say({"quantize", folder + "/a.gguf", folder + "/q.gguf", "--type", "q8_0"}).error,
+                HasSubstr("a.gguf: No such file"));
+}
+
 // `serve` in a process of its own, with stand-ins for gateway and workers.
 class Service {
 public:

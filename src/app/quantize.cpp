@@ -64,7 +64,8 @@ private:
 std::string size_text(std::uint64_t bytes) {
     const auto count = static_cast<double>(bytes);
     if (bytes >= 1ULL << 30) return fmt::format("{:.2f} GiB", count / (1ULL << 30));
-    return fmt::format("{:.1f} MiB", count / (1ULL << 20));
+    if (bytes >= 1ULL << 20) return fmt::format("{:.1f} MiB", count / (1ULL << 20));
+    return fmt::format("{:.1f} KiB", count / (1ULL << 10));
 }
 
 std::string report_text(const Flags& flags, const convert::QuantizeReport& report) {
@@ -77,8 +78,8 @@ std::string report_text(const Flags& flags, const convert::QuantizeReport& repor
                             type.tensors, type.weights, size_text(type.bytes), type.relative_error);
     if (report.fallbacks > 0)
         text += fmt::format(
-            "{} tensors have rows that are no whole number of blocks of the type asked for: they\n"
-            "are q8_0, or f16 where that does not fit either\n",
+            "tensors whose rows are no whole number of blocks of that type: {}; they are q8_0, or\n"
+            "f16 where that does not fit either\n",
             report.fallbacks);
     if (report.was_quantized)
         text += "the input was quantized already: what it had lost adds to the errors above\n";

@@ -42,7 +42,9 @@ Result<tensor::GgufMetadata> make_metadata(const std::string& in, const tensor::
     tensor::GgufMetadata metadata;
     if (tensor::is_gguf(in)) {
         HF_TRY_ASSIGN(const auto file, tensor::Gguf::open(in));
-        for (const tensor::GgufEntry& entry : file.entries())
+        std::vector<tensor::GgufEntry> entries(file.entries().begin(), file.entries().end());
+        std::ranges::sort(entries, {}, [](const auto& entry) { return entry.key.data(); });
+        for (const tensor::GgufEntry& entry : entries)  // in the file's order
             if (!describes_the_file(entry.key)) metadata.copy(entry);
     } else {
         add_model(config, model_name(in), metadata);

@@ -238,21 +238,21 @@ Result<> check_places(std::vector<Place>& places, std::uint64_t data_bytes, std:
                       const std::string& file) {
     std::ranges::sort(places, {}, [](const Place& p) { return std::pair(p.begin, p.bytes); });
     std::uint64_t covered = 0;
-    for (const auto& [tensor, begin, bytes] : places) {
+    for (const Place& place : places) {
         const auto wrong = [&](std::string_view reason) {
             return base::fail(Code::invalid, "{}: tensor \"{}\" at data offset {} {}", file,
-                              tensor.name, begin, reason);
+                              place.tensor.name, place.begin, reason);
         };
-        if (begin % alignment != 0)
+        if (place.begin % alignment != 0)
             return wrong(fmt::format("is not aligned to {} bytes", alignment));
-        if (begin > data_bytes || bytes > data_bytes - begin)
+        if (place.begin > data_bytes || place.bytes > data_bytes - place.begin)
             return wrong(
                 fmt::format("has {} bytes, but the file has only {} bytes of data: it is "
                             "cut short",
-                            bytes, data_bytes));
-        if (begin < covered)
+                            place.bytes, data_bytes));
+        if (place.begin < covered)
             return wrong(fmt::format("overlaps the one before, which ends at {}", covered));
-        covered = begin + bytes;
+        covered = place.begin + place.bytes;
     }
     return {};
 }

@@ -35,14 +35,17 @@ void dequantize_affine(const std::byte* from, float* to) {
     const AffineBlock block = unpack_affine(from, bits);
     const float scale = f16_to_float(block.scale), minimum = f16_to_float(block.minimum);
     for (std::size_t i = 0; i < k_block_elements; ++i)
-        to[i] = scale * block.scales[i / 32] * block.codes[i] - minimum * block.minima[i / 32];
+        to[i] =
+            scale * static_cast<float>(block.scales[i / 32]) * static_cast<float>(block.codes[i]) -
+            minimum * static_cast<float>(block.minima[i / 32]);
 }
 
 void dequantize_symmetric(const std::byte* from, float* to) {
     const SymmetricBlock block = unpack_symmetric(from);
     const float scale = f16_to_float(block.scale);
     for (std::size_t i = 0; i < k_block_elements; ++i)
-        to[i] = scale * block.scales[i / 16] * block.codes[i];
+        to[i] =
+            scale * static_cast<float>(block.scales[i / 16]) * static_cast<float>(block.codes[i]);
 }
 
 float largest(const float* from) {
