@@ -6,8 +6,8 @@
 namespace holdfast::cpu {
 namespace {
 
-// With many rows, the processor has read on too far ahead to notice that a panel is one stream, and
-// is told. With few, it does better on its own.
+// With many rows, the processor reads on too rarely to notice that a panel is one stream, and is
+// told. With few, the hint only gets in its way.
 constexpr std::size_t prefetch_bytes = 2'048;
 constexpr std::size_t prefetch_row_bytes_max = 128;  // of a block, for each row
 
@@ -139,6 +139,22 @@ private:
     }
 };
 
+// All rows pass by a block.
+template <tensor::DataType type>
+HF_INLINE void add_block(const QuantBlock<type>& block, const ActivationBlock* x,
+                         std::uint32_t rows, float* sums) {
+    std::uint32_t row = 0;
+    for (; row + Ints::block_rows <= rows; row += Ints::block_rows) {
+        QuantRows<type>{block, x + row, sums + std::size_t{row} * panel_outputs}
+            .template run<Ints::block_rows>();
+    }
+    if constexpr (Ints::block_rows > 1)
+        if (row < rows)
+            with_rows<Ints::block_rows - 1>(
+                rows - row,
+                QuantRows<type>{block, x + row, sums + std::size_t{row} * panel_outputs});
+}
+
 HF_INLINE void prefetch(const std::byte* from, std::size_t bytes) {
     for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
 }
@@ -164,13 +180,7 @@ void linear_quantized(const LinearJob& job, std::uint32_t tile_begin, std::uint3
             for (std::uint32_t first = 0; first < panel_outputs; first += pass_outputs) {
                 QuantBlock<type> block;
                 block.load(weights, k, static_cast<int>(first));
-                for (std::uint32_t row = 0; row < rows; row += Ints::block_rows) {
-                    const QuantRows<type> body{block, x + row,
-                                               sums + std::size_t{row} * panel_outputs + first};
-                    const std::uint32_t left = rows - row;
-                    with_rows<Ints::block_rows>(left < Ints::block_rows ? left : Ints::block_rows,
-                                                body);
-                }
+                add_block(block, x, rows, sums + first);
             }
         }
         store_rows(job, sums, row_begin, row_end, panel);
