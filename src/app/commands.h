@@ -28,6 +28,7 @@ void add_gateway(CLI::App& root, Shell& shell);
 void add_worker(CLI::App& root, Shell& shell);
 void add_chat(CLI::App& root, Shell& shell);
 void add_status(CLI::App& root, Shell& shell);
+void add_quantize(CLI::App& root, Shell& shell);
 void add_config(CLI::App& root, Shell& shell);
 void add_version(CLI::App& root, Shell& shell);
 
