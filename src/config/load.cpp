@@ -176,6 +176,8 @@ private:
         if (is_automatic("worker.threads"))
             settings_.worker.threads =
                 static_cast<std::uint32_t>(std::max<std::size_t>(1, world_.cores / processes));
+        // Which one the model brings along is known where it is loaded.
+        if (is_automatic("worker.template")) settings_.worker.chat_template = automatic;
         if (is_automatic("gateway.threads")) settings_.gateway.threads = std::max(world_.cores, 1U);
         name_externals();
     }

@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::string_view timeout_header = "x-holdfast-timeout-ms";
 
+std::string retry_after(const base::Error& error) {
+    return error.code == base::Code::overloaded ? "1" : "5";
+}
+
+}  // namespace
+
 // The client may ask for a shorter time than the gateway allows, never for a longer one.
 base::Result<std::chrono::milliseconds> total_time(const http::Headers& headers,
                                                    std::chrono::milliseconds limit) {
@@ -27,12 +33,6 @@ base::Result<std::chrono::milliseconds> total_time(const http::Headers& headers,
                                 timeout_header);
     return std::min(limit, std::chrono::milliseconds(std::min<std::int64_t>(value, limit.count())));
 }
-
-std::string retry_after(const base::Error& error) {
-    return error.code == base::Code::overloaded ? "1" : "5";
-}
-
-}  // namespace
 
 Exchange::Exchange(Lane& lane, const dialect::Dialect& dialect, http::Request request,
                    http::Responder& responder)

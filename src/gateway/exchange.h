@@ -13,6 +13,11 @@
 
 namespace holdfast::gateway {
 
+// How long a request may take: `limit`, or less if the client asks for less. invalid where its
+// header makes no sense.
+base::Result<std::chrono::milliseconds> total_time(const http::Headers& headers,
+                                                   std::chrono::milliseconds limit);
+
 // Lives as long as its handler's call; loop thread only.
 class Exchange {
 public:

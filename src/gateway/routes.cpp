@@ -8,6 +8,7 @@
 #include "admin/models.h"
 #include "admin/status.h"
 #include "dialect/dialect.h"
+#include "gateway/conversion.h"
 #include "gateway/exchange.h"
 #include "http/request_rules.h"
 
@@ -109,9 +110,15 @@ http::Task<void> route(Lane& lane, Front& front, http::Request request,
         co_await exchange.run();
         co_return;
     }
+    const bool converts = Conversion::handles(request.path);
+    if (converts && request.method == "POST") {
+        Conversion conversion(lane, std::move(request), responder);
+        co_await conversion.run();
+        co_return;
+    }
     const bool reads = request.method == "GET" || request.method == "HEAD";
     std::optional<http::Response> response = view(lane, front, request.path);
-    if (dialect != nullptr) {
+    if (dialect != nullptr || converts) {
         response = error_response(wrong_method("POST"));
         response->headers.add("Allow", "POST");
     } else if (!response) {

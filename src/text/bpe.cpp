@@ -64,6 +64,7 @@ bool Bpe::consider(Scratch& scratch, std::uint32_t position) const {
     Scratch::Symbol& symbol = scratch.symbols[position];
     symbol.rank = none;
     if (symbol.next == none) return false;
+    ++scratch.considered;
     const Slot& slot = find(pair(symbol.id, scratch.symbols[symbol.next].id));
     if (slot.pair == empty_slot) return false;
     symbol.rank = slot.rank;

@@ -31,6 +31,7 @@ public:
         };
         std::vector<Symbol> symbols;
         std::vector<std::uint64_t> heap;  // rank and position of merges that may apply
+        std::uint64_t considered = 0;     // pairs looked up so far: what the work grows with
     };
 
     // `bytes` names the token of each single byte. A pair that is listed twice has the later rank.

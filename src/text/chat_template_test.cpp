@@ -36,7 +36,9 @@ std::string distill() {
         {% set ns.is_tool = false %}{{ '<｜User｜>' + message['content'] }}
     {%- endif -%}
     {% if message['role'] == 'assistant' and message['content'] is none -%}
-        {% for tool in message['tool_calls'] %}{% if tool %}{{ tool['type'] }}{% endif %}{% endfor -%}
+        {% for tool in message['tool_calls'] %}
+            {%- if tool %}{{ tool['type'] }}{% endif -%}
+        {% endfor -%}
     {% endif -%}
     {% if message['role'] == 'assistant' and message['content'] is not none -%}
         {% if ns.is_tool -%}

@@ -39,7 +39,8 @@ void place(Parts& parts, std::int64_t id, std::string_view token, std::int32_t t
 // has no word for them.
 Parts parts_of(const std::string& folder) {
     simdjson::dom::parser parser;
-    const simdjson::dom::element file = parser.load(golden_folder + "/" + folder + "/tokenizer.json");
+    const simdjson::dom::element file =
+        parser.load(golden_folder + "/" + folder + "/tokenizer.json");
     Parts parts;
     if (folder == "llama3") parts.splitter = "llama-bpe";
     for (const auto [token, id] : file["model"]["vocab"].get_object()) place(parts, id, token, 1);
@@ -181,8 +182,9 @@ TEST(GgufTokenizer, KnowsWhichTokensShowInAnAnswer) {
 TEST(GgufTokenizer, RefusesWhatWouldGiveOtherIds) {
     EXPECT_THAT(why_not([](Parts& parts) { parts.model = "llama"; }),
                 HasSubstr("model.gguf: tokenizer.ggml.model: \"llama\" is not supported"));
-    EXPECT_THAT(why_not([](Parts& parts) { parts.splitter = "deepseek-llm"; }),
-                HasSubstr("tokenizer.ggml.pre: \"deepseek-llm\" is not supported; known are qwen2"));
+    EXPECT_THAT(
+        why_not([](Parts& parts) { parts.splitter = "deepseek-llm"; }),
+        HasSubstr("tokenizer.ggml.pre: \"deepseek-llm\" is not supported; known are qwen2"));
     for (const std::string splitter : {"deepseek-r1-qwen", "llama3", "llama-bpe"})
         EXPECT_EQ(why_not([&](Parts& parts) { parts.splitter = splitter; }), "it was accepted");
 }
@@ -190,8 +192,7 @@ TEST(GgufTokenizer, RefusesWhatWouldGiveOtherIds) {
 TEST(GgufTokenizer, NamesKeyAndReasonForDamage) {
     EXPECT_THAT(why_not([](Parts& parts) { parts.types.pop_back(); }),
                 HasSubstr("tokenizer.ggml.token_type: has 609 elements for 610 tokens"));
-    EXPECT_THAT(why_not([](Parts& parts) { parts.types[7] = 6; }),
-                HasSubstr("type 6 of token"));
+    EXPECT_THAT(why_not([](Parts& parts) { parts.types[7] = 6; }), HasSubstr("type 6 of token"));
     EXPECT_THAT(why_not([](Parts& parts) { parts.types[7] = 5; }), HasSubstr("no token for the"));
     EXPECT_THAT(why_not([](Parts& parts) { parts.tokens[300] = parts.tokens[301]; }),
                 HasSubstr("is listed twice"));

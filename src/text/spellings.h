@@ -1,5 +1,5 @@
-// The tokens that merging makes, by their spelling in the byte alphabet, while a file is read. Errors
-// say what is wrong; the caller says where.
+// The tokens that merging makes, by their spelling in the byte alphabet, while a file is read.
+// Errors say what is wrong; the caller says where.
 #pragma once
 
 #include <array>

@@ -185,8 +185,7 @@ Result<> Reader::read_vocabulary(const JsonField& field) {
         if (!spellings_.add(spelling, id))
             return field.fail(Code::corrupt, "token \"{}\" is listed twice", spelling);
         // Special tokens may be listed here as well; they are written as they are.
-        file_.vocabulary.hold(id,
-                              bytes_of_spelling(spelling).value_or(std::string(spelling)));
+        file_.vocabulary.hold(id, bytes_of_spelling(spelling).value_or(std::string(spelling)));
     }
     return {};
 }

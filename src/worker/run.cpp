@@ -34,8 +34,8 @@ struct Loaded {
 
 base::Result<Loaded> load(const Options& options, const base::Clock& clock,
                           std::function<void(double)> on_progress) {
-    HF_TRY_ASSIGN(auto chat_template, text::ChatTemplate::load(options.model_folder,
-                                                                 options.chat_template));
+    HF_TRY_ASSIGN(auto chat_template,
+                  text::ChatTemplate::load(options.model_folder, options.chat_template));
     model::LoadOptions load_options;
     load_options.threads = options.threads;
     load_options.kv_tokens = options.kv_tokens;

@@ -15,8 +15,8 @@ namespace holdfast::worker {
 
 struct Options {
     std::string model_folder;
-    std::string model_name;              // what clients ask for; empty: the folder's name
-    std::string chat_template;           // a name or a file for text::ChatTemplate; empty: the model's
+    std::string model_name;     // what clients ask for; empty: the folder's name
+    std::string chat_template;  // a name or a file, see text::ChatTemplate; empty: the model's own
     std::string listen = "127.0.0.1:0";  // port 0: any free one, told through sd_notify
     std::uint32_t threads = 1;           // of the model
     std::uint32_t kv_tokens = 32'768;    // capacity of the KV cache

@@ -338,9 +338,22 @@ TEST_F(WorkerTest, TokenizesAndDetokenizes) {
                           R"("token_strs":["<｜begin▁of▁sentence｜>","a","b"]})"));
     EXPECT_THAT(
         world_.ask("/tokenize", R"({"model":"r1","prompt":"a","add_special_tokens":false})"),
-        HasSubstr("\"tokens\":[97]}"));
-    EXPECT_THAT(world_.ask("/tokenize", R"({"messages":[{"role":"user","content":"a"}]})"),
-                HasSubstr("\"tokens\":[124,97]}"));
+        HasSubstr(R"("tokens":[97],"token_strs":null})"));
+    const auto conversation = [&](std::string_view options) {
+        return world_.ask(
+            "/tokenize",
+            fmt::format(R"({{"messages":[{{"role":"user","content":"a"}}]{}}})", options));
+    };
+    EXPECT_THAT(conversation(""), HasSubstr("\"tokens\":[124,97,63],"));
+    EXPECT_THAT(conversation(R"(,"add_special_tokens":true)"),
+                HasSubstr("\"tokens\":[256,124,97,63],"));
+    EXPECT_THAT(conversation(R"(,"add_generation_prompt":false)"),
+                HasSubstr("\"tokens\":[124,97,46],"));
+    EXPECT_THAT(conversation(R"(,"add_generation_prompt":false,"continue_final_message":true)"),
+                HasSubstr("\"tokens\":[124,97],"));
+    EXPECT_THAT(conversation(R"(,"continue_final_message":true)"),
+                HasSubstr("\"param\":\"continue_final_message\""));
+    EXPECT_THAT(conversation(R"(,"tools":[{}])"), HasSubstr("\"param\":\"tools\""));
     EXPECT_THAT(world_.ask("/detokenize", R"({"tokens":[97,98]})"),
                 HasSubstr(R"({"prompt":"ab"})"));
     EXPECT_THAT(world_.ask("/detokenize", R"({"tokens":[299]})"), StartsWith("HTTP/1.1 400"));
