@@ -51,7 +51,7 @@ TEST(Measure, GivesEveryFigureOfEveryRound) {
     ASSERT_TRUE(report) << report.error().what;
     EXPECT_FALSE(report->stopped);
     ASSERT_EQ(report->runs.size(), 2U);
-    for (const Run& run : report->runs) {
+    for (const perf::Run& run : report->runs) {
         EXPECT_EQ(run.bandwidth.size(), 1U);
         EXPECT_GT(run.bandwidth[0], 0);
         ASSERT_EQ(run.series.size(), 4U);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "backend/cpu/kv_cache.h"
+#include "backend/cpu/memory.h"
 #include "model/decoder.h"
 #include "model/model.h"
 
@@ -33,17 +34,17 @@ constexpr Efficiency processor{
         "Memory is what the engine reserves, by its own formulas, of what is available now; the "
         "program itself and the tokenizer take some tens of MB more."}};
 
-// 487 tokens/s of vLLM 0.26 with the 1.5B shape in bf16 on an H200 that reads 4.47 TB/s: 691 of
-// 2,053 microseconds are reading, so 28 layers take 49 each. Large models on slow memory hide it:
-// calm reaches 88 % of an RTX 4090's bandwidth with 2.7 billion parameters. The same vLLM prefills
-// 197,000 tokens/s, 52 % of 989 TFLOP/s.
+// 487 tokens/s of vLLM 0.26 with the 1.5B shape in bf16 on an H200 that reads 4.47 TB/s: at 90 %
+// of that, 768 of 2,053 microseconds are reading, so 28 layers take 46 each. Large models on slow
+// memory hide it: calm reaches 88 % of an RTX 4090's bandwidth with 2.7 billion parameters. The
+// same vLLM prefills 197,000 tokens/s, 52 % of 989 TFLOP/s.
 constexpr Efficiency card{
     .bandwidth = 0.9,
-    .layer_seconds = 50e-6,
+    .layer_seconds = 46e-6,
     .arithmetic = 0.5,
     .overhead_bytes = 1.0 * (1U << 30),
     .sources = {
-        "Decode: 90 % of the data sheet's bandwidth (calm on an RTX 4090: 88 %) and 50 us per "
+        "Decode: 90 % of the data sheet's bandwidth (calm on an RTX 4090: 88 %) and 46 us per "
         "layer and step (vLLM 0.26 with the 1.5B shape on an H200).",
         "Prefill and large batches: 50 % of the dense 16-bit tensor rate (vLLM 0.26 on an H200: "
         "52 %).",
@@ -58,33 +59,46 @@ constexpr std::uint32_t prompt_tokens = 512;
 
 double as_double(std::size_t bytes) { return static_cast<double>(bytes); }
 
-// Weights, keys and values of `sequences`, and all else.
-Memory memory_for(const tensor::Config& config, const perf::WeightBytes& weights,
-                  const Hardware& hardware, const Wish& wish, std::uint32_t sequences) {
-    const std::uint32_t blocks_each =
-        (wish.context + model::block_tokens - 1) / model::block_tokens;
+std::size_t kv_bytes(const tensor::Config& config, const Wish& wish, std::uint32_t sequences) {
+    const std::uint32_t blocks = (wish.context + model::block_tokens - 1) / model::block_tokens;
+    return cpu::KvCache::needed_bytes(
+        {wish.kv_type, config.layers, sequences * blocks, config.kv_heads, config.head_dim});
+}
+
+// Activations and logits: what the engine reserves, less the one block of keys and values in it.
+std::size_t working_bytes(const tensor::Config& config, const Hardware& hardware,
+                          const Wish& wish) {
     model::LoadOptions options;
     options.threads = std::max(1U, hardware.threads);
     options.kv_type = wish.kv_type;
-    options.kv_tokens = model::block_tokens;  // the least: its share is taken off again below
-    const auto kv_bytes = [&](std::uint32_t blocks) {
-        return as_double(cpu::KvCache::needed_bytes(
-            {wish.kv_type, config.layers, blocks, config.kv_heads, config.head_dim}));
-    };
-    const double working = as_double(model::Decoder::working_bytes(config, options)) - kv_bytes(1);
-    const double each = as_double(blocks_each) * model::block_tokens *
-                        perf::kv_bytes_per_token(config, wish.kv_type);
+    options.kv_tokens = model::block_tokens;
+    Wish block = wish;
+    block.context = model::block_tokens;
+    return model::Decoder::working_bytes(config, options) -
+           cpu::Memory::backed_bytes(kv_bytes(config, block, 1));
+}
+
+Memory memory_for(const tensor::Config& config, const perf::WeightBytes& weights,
+                  const Hardware& hardware, const Wish& wish, std::uint32_t sequences) {
     return {.weights = as_double(hardware.is_processor ? weights.reserved : weights.exact),
-            .kv = sequences * each,
-            .working = working,
+            .kv = as_double(cpu::Memory::backed_bytes(kv_bytes(config, wish, sequences))),
+            .working = as_double(working_bytes(config, hardware, wish)),
             .overhead = efficiency(hardware).overhead_bytes};
 }
 
 // Most sequences that fit: a step has a row for each of them, and at most batch_tokens_max rows.
-std::uint32_t most_sequences(const Memory& of_one, const Hardware& hardware) {
-    const double left = static_cast<double>(hardware.memory_bytes) - (of_one.total() - of_one.kv);
+std::uint32_t most_sequences(const tensor::Config& config, const perf::WeightBytes& weights,
+                             const Hardware& hardware, const Wish& wish) {
+    const auto room = static_cast<double>(hardware.memory_bytes);
+    const Memory of_none = memory_for(config, weights, hardware, wish, 0);
+    const double each = as_double(kv_bytes(config, wish, 1));
     const double rows_max = model::LoadOptions().batch_tokens_max;
-    return static_cast<std::uint32_t>(std::clamp(left / of_one.kv, 0.0, rows_max));
+    auto sequences =
+        static_cast<std::uint32_t>(std::clamp((room - of_none.total()) / each, 0.0, rows_max));
+    // Memory comes in whole pages, so that the last one may be too many.
+    if (sequences > 0 && memory_for(config, weights, hardware, wish, sequences).total() > room)
+        --sequences;
+    return sequences;
 }
 
 // Tokens per second of `batch` sequences, each at `context`.
@@ -115,8 +129,8 @@ Estimate estimate(const tensor::Config& config, const perf::WeightBytes& weights
     wish.context = std::min(wish.context, config.context);
     Estimate out;
     out.kv_bytes_per_token = perf::kv_bytes_per_token(config, wish.kv_type);
-    const Memory of_one = memory_for(config, weights, hardware, wish, 1);
-    out.sequences = wish.sequences.value_or(most_sequences(of_one, hardware));
+    out.sequences =
+        wish.sequences ? *wish.sequences : most_sequences(config, weights, hardware, wish);
     const std::uint32_t shown = std::max(1U, out.sequences);
     out.memory = memory_for(config, weights, hardware, wish, shown);
     out.fits =

@@ -7,6 +7,7 @@
 
 #include <fstream>
 
+#include "backend/cpu/kv_cache.h"
 #include "model/model.h"
 #include "model/random.h"
 #include "perf/file_weights.h"
