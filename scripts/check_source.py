@@ -15,8 +15,8 @@ FILE_LINES_MAX, FUNCTION_LINES_MAX, COLUMNS_MAX = 600, 70, 100
 
 # The only rooms that may read or write JSON: the edges, where a model's own files are read, and the
 # reports that commands print.
-JSON_ROOMS = {"dialect", "config", "admin", "cli", "tensor", "text", "fleet", "worker", "bench",
-              "perf", "plan", "eval"}
+JSON_ROOMS = {"dialect", "config", "admin", "cli", "tensor", "convert", "text", "fleet", "worker",
+              "bench", "perf", "plan", "eval"}
 # What a room must not see, directly or through others.
 FORBIDDEN = [
     ("gateway", "engine"), ("gateway", "model"), ("gateway", "tensor"), ("gateway", "worker"),

@@ -13,8 +13,9 @@ namespace {
 using AddCommand = void (*)(CLI::App&, Shell&);
 
 // All commands, in the order of the help text.
-constexpr AddCommand commands[] = {add_serve, add_chat, add_status, add_gateway, add_worker,
-                                   add_plan,  add_perf, add_eval,   add_config,  add_version};
+constexpr AddCommand commands[] = {add_serve,    add_chat,   add_status, add_gateway,
+                                   add_worker,   add_plan,   add_perf,   add_eval,
+                                   add_quantize, add_config, add_version};
 
 // The innermost command that was given.
 CLI::App& innermost(CLI::App& app) {

@@ -31,6 +31,7 @@ void add_status(CLI::App& root, Shell& shell);
 void add_plan(CLI::App& root, Shell& shell);
 void add_perf(CLI::App& root, Shell& shell);
 void add_eval(CLI::App& root, Shell& shell);
+void add_quantize(CLI::App& root, Shell& shell);
 void add_config(CLI::App& root, Shell& shell);
 void add_version(CLI::App& root, Shell& shell);
 

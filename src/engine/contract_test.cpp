@@ -19,6 +19,7 @@ struct Axes {
     std::uint32_t batch_tokens_max = 512;
     std::uint32_t kv_tokens = 32'768;
     bool prefix_cache = true;
+    std::string weights = "file", kv_type = "f32";
 };
 
 class RealEngine {
@@ -29,6 +30,8 @@ public:
         load.kv_tokens = axes.kv_tokens;
         load.batch_tokens_max = axes.batch_tokens_max;
         load.isa = axes.isa;
+        load.weights = *model::parse_weights(axes.weights);
+        load.kv_type = *model::parse_kv_type(axes.kv_type);
         auto model = model::load(folder, load);
         auto tokenizer = text::load_tokenizer(folder, 1 << 20);
         auto chat_template = text::ChatTemplate::load(folder);
@@ -130,9 +133,32 @@ TEST_F(ContractTest, HoldsForEveryThreadCount) {
 }
 
 TEST_F(ContractTest, HoldsForEveryInstructionSet) {
-    for (const std::string isa : {"scalar", "avx2", "avx512"}) {
+    for (const std::string isa : {"scalar", "avx2", "avx512", "vnni"}) {
         if (!model::load(folder, {.isa = isa})) continue;  // this machine does not have it
         expect_expected(RealEngine({.isa = isa, .threads = 2}).together(), isa);
+    }
+}
+
+TEST_F(ContractTest, HoldsForEveryTypeOfWeightsAndCache) {
+    for (const auto& [weights, kv_type] : {std::pair("q8_0", "f32"), std::pair("q4_0", "q8"),
+                                           std::pair("file", "bf16"), std::pair("f16", "q8")}) {
+        const Axes alone{.prefix_cache = false, .weights = weights, .kv_type = kv_type};
+        const auto answers = RealEngine(alone).one_by_one();
+        for (const std::string isa : {"scalar", "avx2", "avx512", "vnni"}) {
+            if (!model::load(folder, {.isa = isa})) continue;  // this machine does not have it
+            Axes together = alone;
+            together.isa = isa;
+            together.threads = 2;
+            together.prefill_tokens_max = 17;
+            together.kv_tokens = 640;
+            together.prefix_cache = true;
+            RealEngine engine(together);
+            const auto others = engine.together();
+            EXPECT_GT(engine.stats().preemptions, 0);
+            for (std::uint32_t i = 0; i < requests; ++i)
+                expect_same(others[i], answers[i],
+                            fmt::format("{} {} {}, request {}", weights, kv_type, isa, i));
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/cpu/isa.h"
+#include "backend/cpu/kv_cache.h"
 #include "model/model.h"
 
 namespace holdfast::model {
@@ -24,7 +25,12 @@ Tokens token_list(dom::element value) {
     return tokens;
 }
 
-class Golden : public ::testing::TestWithParam<std::string> {
+struct Computing {
+    std::string isa;
+    cpu::KvType kv_type = cpu::KvType::f32;
+};
+
+class Golden : public ::testing::TestWithParam<Computing> {
 protected:
     void SetUp() override {
         const std::string root = HOLDFAST_SOURCE_DIR;
@@ -33,7 +39,10 @@ protected:
         if (!std::filesystem::exists(file) || !std::filesystem::exists(folder))
             GTEST_SKIP() << "models/tiny-r1 or its golden logits are not in this checkout";
         ASSERT_FALSE(parser_.load(file).get(root_));
-        auto model = load(folder, {.threads = 2, .kv_tokens = 2'048, .isa = GetParam()});
+        auto model = load(folder, {.threads = 2,
+                                   .kv_tokens = 2'048,
+                                   .isa = GetParam().isa,
+                                   .kv_type = GetParam().kv_type});
         ASSERT_TRUE(model) << model.error().what;
         model_ = std::move(model).value();
         for (BlockId i = 0; i < model_->blocks(); ++i) blocks_.push_back(i);
@@ -67,7 +76,9 @@ protected:
             difference = std::max(difference, std::abs(wanted - row[i++]));
         }
         EXPECT_EQ(i, row.size());
-        EXPECT_LT(difference, 1e-4 * largest) << "position " << expected["position"].get_int64();
+        // Kept in 16 bits, keys and values lose what lies below 2^-9 of each number.
+        const double bound = GetParam().kv_type == cpu::KvType::f32 ? 1e-4 : 1e-2;
+        EXPECT_LT(difference, bound * largest) << "position " << expected["position"].get_int64();
         worst_ = std::max(worst_, difference / largest);
     }
 
@@ -97,13 +108,16 @@ TEST_P(Golden, HasTheLogitsAndGreedyTokensOfTransformers) {
     std::cout << "largest relative difference " << worst_ << "\n";
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Golden, ::testing::ValuesIn([] {
-                             std::vector<std::string> names;
-                             for (const cpu::Isa isa : cpu::all_isas)
-                                 if (cpu::is_supported(isa)) names.emplace_back(cpu::name(isa));
-                             return names;
-                         }()),
-                         [](const auto& info) { return info.param; });
+std::vector<Computing> all_ways() {
+    std::vector<Computing> ways{{"", cpu::KvType::bf16}};
+    for (const cpu::Isa isa : cpu::all_isas)
+        if (cpu::is_supported(isa)) ways.push_back({std::string(cpu::name(isa))});
+    return ways;
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, Golden, ::testing::ValuesIn(all_ways()), [](const auto& info) {
+    return info.param.isa + "_" + std::string(cpu::name(info.param.kv_type));
+});
 
 }  // namespace
 }  // namespace holdfast::model

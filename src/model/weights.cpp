@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -91,6 +92,7 @@ private:
             return base::fail(Code::invalid, "{}: tensor \"{}\": rows of {} are not whole blocks",
                               found->file, name, found->shape.back());
         if (pool_ != nullptr) HF_TRY(check_and_hash(*found));
+        if (pool_ != nullptr && shape.size() == 2) HF_TRY(check_range(*found));
         return found;
     }
 
@@ -113,6 +115,31 @@ private:
                                   "{}: tensor \"{}\": element {} is not a finite number",
                                   tensor.file, tensor.name, *element);
         fingerprint_.add(tensor.name, tensor.type, tensor.bytes.size(), hashes);
+        return {};
+    }
+
+    // The types to convert to have numbers or scales in 16 bits, which end at 65504.
+    base::Result<> check_range(const Tensor& tensor) {
+        constexpr float largest = 65'504.0F;
+        const bool narrows = options_.weights && *options_.weights != DataType::f32 &&
+                             *options_.weights != DataType::bf16;
+        if (!narrows || tensor.type == *options_.weights || tensor.type == DataType::f16) return {};
+        const TensorParts parts(tensor.type, tensor.bytes);
+        std::vector<std::optional<std::size_t>> bad(parts.count());
+        pool_->run(parts.count(), tensor.bytes.size(), [&](std::uint32_t part) {
+            std::vector<float> values(parts.elements(part));
+            tensor::dequantize(tensor.type, parts.bytes(part).data(), values);
+            const auto found =
+                std::ranges::find_if(values, [](float value) { return std::abs(value) > largest; });
+            if (found != values.end())
+                bad[part] =
+                    parts.first_element(part) + static_cast<std::size_t>(found - values.begin());
+        });
+        for (const auto& element : bad)
+            if (element)
+                return base::fail(
+                    Code::invalid, "{}: tensor \"{}\": element {} is too large for weights of {}",
+                    tensor.file, tensor.name, *element, tensor::name(*options_.weights));
         return {};
     }
 

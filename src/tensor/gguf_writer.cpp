@@ -192,9 +192,13 @@ Result<> GgufWriter::append(std::span<const std::byte> bytes) {
     return {};
 }
 
-Result<> GgufWriter::finish() {
+Result<> GgufWriter::sync() {
     HF_ASSERT(tensor_ == tensors_.size());
     if (::fsync(fd_.get()) != 0) return failed("write to the disk");
+    return {};
+}
+
+Result<> GgufWriter::finish() {
     // Without replacing, a file that appeared meanwhile stays, where the file system can do that.
     const unsigned flags = replace_ ? 0 : RENAME_NOREPLACE;
     int renamed = ::renameat2(AT_FDCWD, partial_path_.c_str(), AT_FDCWD, path_.c_str(), flags);

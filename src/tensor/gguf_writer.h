@@ -62,7 +62,10 @@ public:
     // The next bytes of the tensors, which follow each other in the order given.
     [[nodiscard]] base::Result<> append(std::span<const std::byte> bytes);
 
-    // After the last byte of the last tensor.
+    // After the last byte of the last tensor: everything is on the disk, under partial_path().
+    [[nodiscard]] base::Result<> sync();
+    const std::string& partial_path() const { return partial_path_; }
+    // After sync(): the file gets its name.
     [[nodiscard]] base::Result<> finish();
 
     std::uint64_t file_bytes() const { return file_bytes_; }

@@ -45,6 +45,7 @@ protected:
         auto rest = filled(188, 2);
         rest.insert(rest.end(), 28, std::byte{3});
         HF_TRY(writer.append(rest));
+        HF_TRY(writer.sync());
         return writer.finish();
     }
     std::size_t files() const {
@@ -89,7 +90,7 @@ TEST_F(Writer, CopiesMetadataUnchanged) {
     for (const GgufEntry& entry : file->entries()) copy.copy(entry);
     const std::string second = folder_.path() + "/y.gguf";
     auto writer = GgufWriter::create(second, false, copy, {});
-    ASSERT_TRUE(writer && writer->finish());
+    ASSERT_TRUE(writer && writer->sync() && writer->finish());
     const auto copied = Gguf::open(second);
     ASSERT_TRUE(copied) << copied.error().what;
     ASSERT_EQ(copied->entries().size(), file->entries().size());

@@ -150,13 +150,11 @@ void quantize(DataType type, std::span<const float> from, std::byte* to) {
     };
     switch (type) {
         case DataType::bf16:
-            return each([](const float* value, std::byte* at) {
-                store_u16(at, float_to_bf16(*value));
-            });
+            return each(
+                [](const float* value, std::byte* at) { store_u16(at, float_to_bf16(*value)); });
         case DataType::f16:
-            return each([](const float* value, std::byte* at) {
-                store_u16(at, float_to_f16(*value));
-            });
+            return each(
+                [](const float* value, std::byte* at) { store_u16(at, float_to_f16(*value)); });
         case DataType::f32:
             std::memcpy(to, from.data(), from.size_bytes());
             return;

@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <fstream>
 #include <limits>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <vector>
 
 namespace holdfast::cpu {
 namespace {
@@ -30,6 +33,33 @@ bool back_with_pages(std::byte* start, std::size_t bytes) {
     return true;
 }
 
+// The kernel clears every page, which takes longer than reading the weights that go there: several
+// threads share large regions. Where a thread cannot be started, the others do its part.
+bool back_with_threads(std::byte* start, std::size_t bytes) {
+    constexpr std::size_t part_bytes = std::size_t{16} << 20;
+    const std::size_t parts = (bytes + part_bytes - 1) / part_bytes;
+    std::atomic<std::size_t> next{0};
+    std::atomic<int> failure{0};
+    const auto work = [&] {
+        for (std::size_t part = next++; part < parts; part = next++) {
+            const std::size_t begin = part * part_bytes;
+            if (!back_with_pages(start + begin, std::min(part_bytes, bytes - begin)))
+                failure = errno;
+        }
+    };
+    const std::size_t wanted = std::min<std::size_t>(parts, std::thread::hardware_concurrency());
+    std::vector<std::jthread> helpers;
+    try {
+        while (helpers.size() + 1 < wanted) helpers.emplace_back(work);
+    } catch (const std::system_error&) {
+        // Fewer helpers, then.
+    }
+    work();
+    helpers.clear();
+    errno = failure;
+    return failure == 0;
+}
+
 }  // namespace
 
 std::size_t Memory::backed_bytes(std::size_t bytes) {
@@ -48,7 +78,7 @@ base::Result<Memory> Memory::reserve(std::size_t bytes, std::string_view purpose
     if (start == MAP_FAILED) return refuse();
     Memory memory({static_cast<std::byte*>(start), rounded});
     ::madvise(start, rounded, MADV_HUGEPAGE);  // only advice: small pages work too
-    if (!back_with_pages(memory.data(), rounded)) return refuse();
+    if (!back_with_threads(memory.data(), rounded)) return refuse();
     return memory;
 }
 

@@ -6,12 +6,18 @@
 namespace holdfast::cpu {
 namespace {
 
+// With many rows, the processor has read on too far ahead to notice that a panel is one stream, and
+// is told. With few, it does better on its own.
+constexpr std::size_t prefetch_bytes = 2'048;
+constexpr std::size_t prefetch_row_bytes_max = 128;  // of a block, for each row
+
 // A block of one panel, of the outputs from `first` on.
 template <tensor::DataType type>
 struct QuantBlock {
     static constexpr QuantLayout layout = quant_layout(type);
     static constexpr int vectors = Ints::block_vectors;
     static constexpr int part_steps = block_steps / layout.parts;
+    static constexpr std::size_t vector_bytes = Ints::width * 4;
 
     Ints weights[vectors][block_steps];
     Lanes scales[vectors][layout.parts];
@@ -20,9 +26,16 @@ struct QuantBlock {
     HF_INLINE void load(const std::byte* panel, std::uint32_t block, int first) {
         const std::byte* const header = panel + layout.header_at(block);
         const std::byte* const at = panel + layout.block_at(block);
-        HF_UNROLL for (int v = 0; v < vectors; ++v) {
+        HF_UNROLL for (int v = 0; v < vectors; ++v)
             load_scales(header, at, first + v * static_cast<int>(Ints::width), v);
-            load_weights(at + (first + v * Ints::width) * 4, weights[v]);
+        const std::byte* const low = at + layout.low_begin() + first * 4;
+        const std::byte* const high = at + layout.high_begin() + first * 4;
+        HF_UNROLL for (int s = 0; s < (layout.low_bits == 8 ? 8 : 4); ++s) load_low(low, s);
+        if constexpr (layout.high_bits == 1) {
+            HF_UNROLL for (int v = 0; v < vectors; ++v) add_high_bit(high, v);
+        } else if constexpr (layout.high_bits == 2) {
+            HF_UNROLL for (int half = 0; half < 2; ++half)
+                HF_UNROLL for (int v = 0; v < vectors; ++v) add_high_bits(high, half, v);
         }
     }
 
@@ -41,36 +54,38 @@ private:
         }
     }
 
-    HF_INLINE void load_weights(const std::byte* at, Ints (&to)[block_steps]) const {
-        const std::byte* const low = at + layout.low_begin();
-        const std::byte* const high = at + layout.high_begin();
-        if constexpr (layout.low_bits == 8) {
-            HF_UNROLL for (std::uint32_t s = 0; s < block_steps; ++s) to[s] =
-                Ints::load(low + s * step_bytes);
-            return;
-        }
-        HF_UNROLL for (std::uint32_t s = 0; s < block_steps / 2; ++s) {
-            const Ints both = Ints::load(low + s * step_bytes);
-            to[s] = both & Ints::all_bytes(0x0f);
-            to[s + 4] = (both >> 4) & Ints::all_bytes(0x0f);
-        }
-        if constexpr (layout.high_bits == 1) {
-            const Ints bits = Ints::load(high);
-            HF_UNROLL for (int s = 0; s < 4; ++s) {
-                to[s] = to[s] | ((bits << (4 - s)) & Ints::all_bytes(0x10));
-                to[s + 4] = to[s + 4] | ((bits >> s) & Ints::all_bytes(0x10));
+    // Step s, or steps s and s + 4, from the panel in the order in which memory holds them: the
+    // compiler would take any, and a processor that reads ahead would not follow it.
+    HF_INLINE void load_low(const std::byte* low, int s) {
+        HF_UNROLL for (int v = 0; v < vectors; ++v) {
+            const Ints both = Ints::load(low + s * step_bytes + v * vector_bytes);
+            if constexpr (layout.low_bits == 8) {
+                weights[v][s] = both;
+            } else {
+                weights[v][s] = both & Ints::all_bytes(0x0f);
+                weights[v][s + 4] = (both >> 4) & Ints::all_bytes(0x0f);
             }
         }
-        if constexpr (layout.high_bits == 2) {
-            HF_UNROLL for (int plane = 0; plane < 2; ++plane) {
-                const Ints bits = Ints::load(high + plane * step_bytes);
-                Ints* const half = to + 4 * plane;
-                half[0] = half[0] | ((bits << 4) & Ints::all_bytes(0x30));
-                half[1] = half[1] | ((bits << 2) & Ints::all_bytes(0x30));
-                half[2] = half[2] | (bits & Ints::all_bytes(0x30));
-                half[3] = half[3] | ((bits >> 2) & Ints::all_bytes(0x30));
-            }
+        __asm__ volatile("" ::: "memory");
+    }
+
+    HF_INLINE void add_high_bit(const std::byte* high, int v) {
+        const Ints bits = Ints::load(high + v * vector_bytes);
+        const Ints mask = Ints::all_bytes(0x10);
+        HF_UNROLL for (int s = 0; s < 4; ++s) {
+            weights[v][s] = weights[v][s] | ((bits << (4 - s)) & mask);
+            weights[v][s + 4] = weights[v][s + 4] | ((bits >> s) & mask);
         }
+    }
+
+    HF_INLINE void add_high_bits(const std::byte* high, int half, int v) {
+        const Ints bits = Ints::load(high + half * step_bytes + v * vector_bytes);
+        const Ints mask = Ints::all_bytes(0x30);
+        Ints* const to = weights[v] + 4 * half;
+        to[0] = to[0] | ((bits << 4) & mask);
+        to[1] = to[1] | ((bits << 2) & mask);
+        to[2] = to[2] | (bits & mask);
+        to[3] = to[3] | ((bits >> 2) & mask);
     }
 };
 
@@ -124,22 +139,28 @@ private:
     }
 };
 
+HF_INLINE void prefetch(const std::byte* from, std::size_t bytes) {
+    for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
+}
+
 template <tensor::DataType type>
 void linear_quantized(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_end,
                       std::uint32_t panel_begin, std::uint32_t panel_end) {
     alignas(64) float sums[tiles_per_part_max * tile_rows_max * panel_outputs];
+    constexpr QuantLayout layout = quant_layout(type);
     const std::uint32_t row_begin = job.tiling.begin(tile_begin);
     const std::uint32_t row_end = job.tiling.begin(tile_end);
     const std::uint32_t rows = row_end - row_begin;
     const std::uint32_t blocks = job.inputs / block_inputs;
     constexpr std::uint32_t pass_outputs = Ints::block_vectors * Ints::width;
     for (std::uint32_t panel = panel_begin; panel < panel_end; ++panel) {
-        const std::byte* const weights =
-            job.panels + panel * quant_layout(type).panel_bytes(job.inputs);
+        const std::byte* const weights = job.panels + panel * layout.panel_bytes(job.inputs);
         __builtin_memset(sums, 0, rows * panel_outputs * sizeof(float));
         for (std::uint32_t k = 0; k < blocks; ++k) {
             const ActivationBlock* const x =
                 job.blocks + std::size_t{k} * job.tiling.rows + row_begin;
+            if (rows * prefetch_row_bytes_max > layout.block_bytes())
+                prefetch(weights + layout.block_at(k) + prefetch_bytes, layout.block_bytes());
             for (std::uint32_t first = 0; first < panel_outputs; first += pass_outputs) {
                 QuantBlock<type> block;
                 block.load(weights, k, static_cast<int>(first));

@@ -1,0 +1,46 @@
+// Which tensors a GGUF file of a model has, of which type, and from which numbers.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "tensor/checkpoint.h"
+#include "tensor/config.h"
+#include "tensor/gguf_writer.h"
+
+namespace holdfast::convert {
+
+struct PlannedTensor {
+    tensor::GgufTensor target;
+    const tensor::Tensor* source = nullptr;  // null: the numbers are `values`
+    std::span<const float> values;
+    bool fell_back = false;  // to a type other than the one asked for
+    // The length of the heads whose rows change places, or 0: see
+    // Checkpoint::has_interleaved_heads.
+    std::uint32_t interleaved_head_dim = 0;
+
+    std::size_t row_elements() const { return target.shape.back(); }
+    std::size_t rows() const;
+    // Where row `row` of the target stands in the source.
+    std::size_t source_row(std::size_t row) const;
+};
+
+// Matrices become `type`, the head `head`, vectors f32. A row that is no whole number of blocks of
+// its type falls back: to q8_0, else to f16.
+struct TypeChoice {
+    tensor::DataType type = tensor::DataType::q8_0;
+    tensor::DataType head = tensor::DataType::q8_0;
+};
+
+tensor::DataType fitting_type(tensor::DataType wanted, std::size_t row_elements);
+
+// All tensors of the architecture, each checked to be there with its shape. The plan points into
+// the checkpoint and into `divisors`, what rotary frequencies are divided by (empty for nothing).
+[[nodiscard]] base::Result<std::vector<PlannedTensor>> make_plan(
+    const tensor::Checkpoint& checkpoint, const tensor::Config& config, const TypeChoice& types,
+    std::span<const float> divisors);
+
+}  // namespace holdfast::convert
