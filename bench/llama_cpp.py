@@ -61,10 +61,7 @@ class Llama:
         parameters.n_batch = parameters.n_ubatch = STEP_TOKENS
         parameters.n_seq_max = sequences
         parameters.n_threads = parameters.n_threads_batch = self._threads
-        if hasattr(parameters, "flash_attn_type"):
-            parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        else:
-            parameters.flash_attn = True
+        parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
         context = llama_cpp.llama_init_from_model(self._model, parameters)
         if not context:
             raise SystemExit("bench: llama.cpp makes no context")

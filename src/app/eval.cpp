@@ -10,6 +10,7 @@
 #include "app/commands.h"
 #include "app/interrupt_flag.h"
 #include "app/model_flags.h"
+#include "app/progress_line.h"
 #include "eval/corpus.h"
 #include "eval/evaluate.h"
 #include "eval/recorded.h"
@@ -161,37 +162,18 @@ base::Result<Setting> read_flags(const Flags& flags) {
     return setting;
 }
 
-// Shows at a terminal how far the work is, and ends it at Ctrl-C.
-class Watcher {
-public:
-    explicit Watcher(const Shell& shell)
-        : fd_(shell.streams.error), shows_(cli::is_terminal(shell.streams.error)) {}
-    ~Watcher() {
-        if (shows_) cli::write_text(fd_, "\r\x1b[K");
-    }
-    Watcher(const Watcher&) = delete;
-    Watcher& operator=(const Watcher&) = delete;
-
-    bool operator()(const eval::Moment& moment) const {
-        if (shows_)
-            cli::write_text(fd_,
-                            fmt::format("\r\x1b[K{}: {:.0f} %", moment.what, 100 * moment.share));
-        return !interrupt_.is_set();
-    }
-
-private:
-    int fd_;
-    bool shows_;
-    InterruptFlag interrupt_;
-};
-
 int evaluate(const Flags& flags, const Shell& shell) {
     const auto setting = read_flags(flags);
     if (!setting) return complain(shell, setting.error().what, usage_exit);
     const auto result = [&] {
-        const Watcher watcher(shell);
-        return eval::evaluate(setting->entrants, *setting->tokenizer, setting->chat, setting->task,
-                              std::ref(watcher));
+        const ProgressLine line(shell.streams.error);
+        const InterruptFlag interrupt;
+        return eval::evaluate(
+            setting->entrants, *setting->tokenizer, setting->chat, setting->task,
+            [&](const eval::Moment& moment) {
+                line.show(fmt::format("{}: {:.0f} %", moment.what, 100 * moment.share));
+                return !interrupt.is_set();
+            });
     }();
     if (!result) return complain(shell, result.error().what);
     cli::write_text(shell.streams.output,

@@ -8,6 +8,7 @@
 #include "app/commands.h"
 #include "app/interrupt_flag.h"
 #include "app/model_flags.h"
+#include "app/progress_line.h"
 #include "model/random.h"
 #include "perf/file_weights.h"
 #include "perf/machine.h"
@@ -68,31 +69,6 @@ base::Result<perf::Subject> read_flags(Flags& flags) {
     return flags.shape.empty() ? subject_of_file(flags) : subject_of_shape(flags);
 }
 
-// Shows at a terminal where the measurement is, and ends it at Ctrl-C.
-class Watcher {
-public:
-    explicit Watcher(const Shell& shell)
-        : fd_(shell.streams.error), shows_(cli::is_terminal(shell.streams.error)) {}
-    ~Watcher() {
-        if (shows_) cli::write_text(fd_, "\r\x1b[K");
-    }
-    Watcher(const Watcher&) = delete;
-    Watcher& operator=(const Watcher&) = delete;
-
-    bool operator()(const perf::Moment& moment) const {
-        if (shows_)
-            cli::write_text(fd_,
-                            fmt::format("\r\x1b[K{} threads, round {} of {}: {}", moment.threads,
-                                        moment.round, moment.rounds, moment.what));
-        return !interrupt_.is_set();
-    }
-
-private:
-    int fd_;
-    bool shows_;
-    InterruptFlag interrupt_;
-};
-
 // A shape as a file, for other programs and for a second look.
 int write(const Flags& flags, const Shell& shell) {
     const auto written = [&]() -> base::Result<> {
@@ -115,8 +91,13 @@ int measure(Flags& flags, const Shell& shell) {
     const auto subject = read_flags(flags);
     if (!subject) return complain(shell, subject.error().what, usage_exit);
     const auto report = [&] {
-        const Watcher watcher(shell);
-        return perf::measure(*subject, flags.options, std::ref(watcher));
+        const ProgressLine line(shell.streams.error);
+        const InterruptFlag interrupt;
+        const auto show = [&](const perf::Moment& moment) {
+            line.show(fmt::format("{} threads, round {} of {}: {}", moment.threads, moment.round,
+                                  moment.rounds, moment.what));
+        };
+        return perf::measure(*subject, flags.options, {show, [&] { return interrupt.is_set(); }});
     }();
     if (!report)
         return complain(shell, report.error().what,

@@ -113,9 +113,6 @@ base::Result<plan::Plan> read_flags(Flags& flags) {
     if (flags.bandwidth && *flags.bandwidth <= 0)
         return base::fail(Code::invalid, "--bandwidth: must be above 0");
     plan.wish = flags.wish;
-    if (plan.wish.context == 0) return base::fail(Code::invalid, "--context: must be 1 or more");
-    if (plan.wish.sequences && *plan.wish.sequences == 0)
-        return base::fail(Code::invalid, "--sequences: must be 1 or more");
     if (flags.price_hour || flags.watts || flags.price_kwh) {
         plan.prices = flags.prices;
         plan.prices->hour = flags.price_hour.value_or(0);
@@ -183,9 +180,11 @@ void add_options(CLI::App& command, Flags& flags) {
         ->type_name("GB/s");
     command
         .add_option("--context", flags.wish.context, "tokens of a sequence, answer included [4096]")
-        ->type_name("N");
+        ->type_name("N")
+        ->check(CLI::Range(1U, 1U << 20));
     command.add_option("--sequences", flags.wish.sequences, "at a time [as many as fit]")
-        ->type_name("N");
+        ->type_name("N")
+        ->check(CLI::Range(1U, 10'000U));
     command
         .add_option("--weights", flags.weights,
                     fmt::format("one of {} [all usual ones]", fmt::join(weight_names(), ", ")))

@@ -57,7 +57,7 @@ base::Result<> FileWeights::list_matrices() {
 base::Result<WeightBytes> FileWeights::bytes(std::optional<DataType> type) const {
     model::LoadOptions options;
     options.weights = type;
-    WeightBytes bytes;
+    WeightBytes bytes{.quantized = tensor::is_quantized(type.value_or(matrices_.front().type))};
     HF_TRY_ASSIGN(bytes.reserved, model::needed_weight_bytes(checkpoint_, config_, options));
     const std::size_t layers_end = matrices_.size() - (config_.tied_head ? 1 : 2);
     for (std::size_t i = 0; i < matrices_.size(); ++i) {

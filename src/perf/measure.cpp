@@ -30,8 +30,8 @@ std::uint32_t largest(const std::vector<std::uint32_t>& values) {
 class Bench {
 public:
     static base::Result<Bench> make(const Subject& subject, const Options& options,
-                                    std::uint32_t threads) {
-        Bench bench(options);
+                                    const Observer& observer, std::uint32_t threads) {
+        Bench bench(options, observer);
         model::LoadOptions load;
         load.threads = threads;
         load.isa = options.isa;
@@ -47,7 +47,8 @@ public:
 
     const model::Model& model() const { return *model_; }
 
-    // Tokens per second of one series; warming up, of its first step alone.
+    // Tokens per second of one series; warming up, of its first step alone. Without a meaning once
+    // the observer has stopped it.
     double rate(const Series& series, bool warm_up) {
         std::uint64_t tokens = 0;
         const double seconds_min = warm_up ? 0 : sample_seconds_min;
@@ -58,12 +59,13 @@ public:
                               ? prefill(series.tokens)
                               : decode(series.batch, warm_up ? 1 : series.tokens);
             });
-        } while (seconds < seconds_min);
+        } while (seconds < seconds_min && !observer_.is_stopped());
         return static_cast<double>(tokens) / seconds;
     }
 
 private:
-    explicit Bench(const Options& options) : options_(options) {}
+    Bench(const Options& options, const Observer& observer)
+        : options_(options), observer_(observer) {}
 
     std::uint32_t blocks_needed() const {
         return std::max({1U, blocks_for(options_.depth + largest(options_.prompts)),
@@ -79,7 +81,7 @@ private:
     }
 
     std::uint32_t prefill(std::uint32_t tokens) {
-        for (std::uint32_t done = 0; done < tokens;) {
+        for (std::uint32_t done = 0; done < tokens && !observer_.is_stopped();) {
             const std::uint32_t count = std::min(tokens - done, prefill_step_tokens);
             const bool last = done + count == tokens;
             const model::Slice slice{std::span(tokens_).subspan(done, count), options_.depth + done,
@@ -96,7 +98,7 @@ private:
         std::vector<model::BlockId> blocks(std::size_t{batch} * each);
         for (std::uint32_t i = 0; i < blocks.size(); ++i) blocks[i] = i % each * batch + i / each;
         std::vector<model::Slice> slices(batch);
-        for (std::uint32_t step = 0; step < steps; ++step) {
+        for (std::uint32_t step = 0; step < steps && !observer_.is_stopped(); ++step) {
             for (std::uint32_t i = 0; i < batch; ++i)
                 slices[i] = {std::span(tokens_).subspan(i, 1), options_.depth + step,
                              std::span(blocks).subspan(std::size_t{i} * each, each), 1};
@@ -106,6 +108,7 @@ private:
     }
 
     const Options& options_;
+    const Observer& observer_;
     std::unique_ptr<model::Model> model_;
     std::vector<chat::TokenId> tokens_;
     std::vector<model::BlockId> blocks_;
@@ -146,8 +149,8 @@ std::vector<Series> all_series(const Options& options) {
 base::Result<bool> measure_run(const Subject& subject, const Options& options,
                                const Observer& observer, Run& run) {
     Moment moment{run.threads, 0, options.rounds, "loading"};
-    if (!observer(moment)) return false;
-    HF_TRY_ASSIGN(auto bench, Bench::make(subject, options, run.threads));
+    observer.show(moment);
+    HF_TRY_ASSIGN(auto bench, Bench::make(subject, options, observer, run.threads));
     run.fingerprint = bench.model().fingerprint();
     HF_TRY_ASSIGN(auto bandwidth, Bandwidth::make(run.threads));
     HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(options.isa));
@@ -160,8 +163,9 @@ base::Result<bool> measure_run(const Subject& subject, const Options& options,
         for (Series& one : run.series) {
             moment.what = one.phase == Phase::prefill ? fmt::format("prefill {}", one.tokens)
                                                       : fmt::format("decode batch {}", one.batch);
-            if (!observer(moment)) return false;
+            observer.show(moment);
             const double rate = bench.rate(one, warm_up);
+            if (observer.is_stopped()) return false;
             if (!warm_up) one.tokens_per_second.push_back(rate);
         }
     }

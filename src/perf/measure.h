@@ -67,8 +67,10 @@ struct Moment {
     std::string what;
 };
 
-// Called before each step of a measurement; false ends it.
-using Observer = std::function<bool(const Moment&)>;
+struct Observer {
+    std::function<void(const Moment&)> show;  // called before each figure
+    std::function<bool()> is_stopped;         // asked after each forward pass; true ends it all
+};
 
 // Rounds are interleaved: each measures everything once, the bandwidth first, so that what else
 // the machine does hits all alike. A figure repeats its work until it has taken long enough for

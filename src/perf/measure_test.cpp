@@ -44,14 +44,14 @@ Options short_options() {
             .rounds = 1};
 }
 
-bool go_on(const Moment& /*moment*/) { return true; }
+const Observer go_on{[](const Moment& /*moment*/) {}, [] { return false; }};
 
 TEST(Measure, GivesEveryFigureOfEveryRound) {
     const auto report = measure(tiny(), short_options(), go_on);
     ASSERT_TRUE(report) << report.error().what;
     EXPECT_FALSE(report->stopped);
     ASSERT_EQ(report->runs.size(), 2U);
-    for (const Run& run : report->runs) {
+    for (const perf::Run& run : report->runs) {
         EXPECT_EQ(run.bandwidth.size(), 1U);
         EXPECT_GT(run.bandwidth[0], 0);
         ASSERT_EQ(run.series.size(), 4U);
@@ -65,9 +65,11 @@ TEST(Measure, GivesEveryFigureOfEveryRound) {
 }
 
 TEST(Measure, EndsWhenTheObserverSaysSoAndKeepsWhatItHas) {
-    int left = 8;  // loading, the warm-up's four steps, two figures of the first round
-    const auto report =
-        measure(tiny(), short_options(), [&](const Moment& /*moment*/) { return --left > 0; });
+    int shown = 0;
+    // Loading, the warm-up's four figures, two of the first round, and the third is cut short.
+    const Observer stops_at_eight{[&](const Moment& /*moment*/) { ++shown; },
+                                  [&] { return shown >= 8; }};
+    const auto report = measure(tiny(), short_options(), stops_at_eight);
     ASSERT_TRUE(report);
     EXPECT_TRUE(report->stopped);
     ASSERT_EQ(report->runs.size(), 1U);
@@ -75,8 +77,9 @@ TEST(Measure, EndsWhenTheObserverSaysSoAndKeepsWhatItHas) {
     EXPECT_THAT(to_table(tiny(), short_options(), *report), HasSubstr("Stopped before"));
 
     const auto at_once =
-        measure(tiny(), short_options(), [](const Moment& /*moment*/) { return false; });
+        measure(tiny(), short_options(), {[](const Moment& /*moment*/) {}, [] { return true; }});
     ASSERT_TRUE(at_once);
+    EXPECT_TRUE(at_once->stopped);
     EXPECT_TRUE(at_once->runs.empty());
 }
 

@@ -44,7 +44,8 @@ WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type) {
     const std::size_t layer =
         packed(type, queries + 2 * keys, config.hidden) + packed(type, config.hidden, queries) +
         packed(type, 2 * config.ffn, config.hidden) + packed(type, config.hidden, config.ffn);
-    WeightBytes bytes{.reserved = model::random_weight_bytes(config, type)};
+    WeightBytes bytes{.reserved = model::random_weight_bytes(config, type),
+                      .quantized = tensor::is_quantized(type)};
     bytes.step = config.layers * layer + packed(last, config.vocab, config.hidden);
     bytes.exact = bytes.step;
     if (!config.tied_head) bytes.exact += config.vocab * tensor::bytes_of(last, config.hidden);

@@ -18,6 +18,7 @@ struct WeightBytes {
     std::size_t reserved = 0;  // memory, as the engine reserves it: in whole pages
     std::size_t step = 0;      // of the matrices that a decode step reads: layers and head
     std::size_t exact = 0;     // of these and the embedding table
+    bool quantized = false;    // the layers are: processors compute them with integers
 };
 
 // Of a random model of this shape, whose layers are of `type`: see model/random.h.

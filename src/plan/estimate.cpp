@@ -4,6 +4,7 @@
 #include <array>
 
 #include "backend/cpu/kv_cache.h"
+#include "backend/cpu/memory.h"
 #include "model/decoder.h"
 #include "model/model.h"
 
@@ -16,6 +17,7 @@ struct Efficiency {
     double bandwidth;
     double layer_seconds;  // spent per layer and step on anything but reading
     double arithmetic;
+    double integer_arithmetic;  // the same for quantized weights, where there are integer kernels
     double overhead_bytes;
     std::array<std::string_view, 3> sources;
 };
@@ -24,26 +26,29 @@ constexpr Efficiency processor{
     .bandwidth = 0.9,
     .layer_seconds = 0,
     .arithmetic = 0.75,
+    .integer_arithmetic = 1.5,
     .overhead_bytes = 0,
     .sources = {
         "Decode: 90 % of the measured read bandwidth, as docs/benchmarks.md reports for this "
         "engine.",
         "Prefill and large batches: 75 % of the measured float32 peak (docs/benchmarks.md: 72 to "
-        "85 %). Formats with integer kernels are faster.",
+        "85 %), 150 % for quantized weights where the processor has VNNI (q8_0 of the 1.5B shape: "
+        "124 to 254 %).",
         "Memory is what the engine reserves, by its own formulas, of what is available now; the "
         "program itself and the tokenizer take some tens of MB more."}};
 
-// 487 tokens/s of vLLM 0.26 with the 1.5B shape in bf16 on an H200 that reads 4.47 TB/s: 691 of
-// 2,053 microseconds are reading, so 28 layers take 49 each. Large models on slow memory hide it:
-// calm reaches 88 % of an RTX 4090's bandwidth with 2.7 billion parameters. The same vLLM prefills
-// 197,000 tokens/s, 52 % of 989 TFLOP/s.
+// 487 tokens/s of vLLM 0.26 with the 1.5B shape in bf16 on an H200 that reads 4.47 TB/s: at 90 %
+// of that, 768 of 2,053 microseconds are reading, so 28 layers take 46 each. Large models on slow
+// memory hide it: calm reaches 88 % of an RTX 4090's bandwidth with 2.7 billion parameters. The
+// same vLLM prefills 197,000 tokens/s, 52 % of 989 TFLOP/s.
 constexpr Efficiency card{
     .bandwidth = 0.9,
-    .layer_seconds = 50e-6,
+    .layer_seconds = 46e-6,
     .arithmetic = 0.5,
+    .integer_arithmetic = 0.5,
     .overhead_bytes = 1.0 * (1U << 30),
     .sources = {
-        "Decode: 90 % of the data sheet's bandwidth (calm on an RTX 4090: 88 %) and 50 us per "
+        "Decode: 90 % of the data sheet's bandwidth (calm on an RTX 4090: 88 %) and 46 us per "
         "layer and step (vLLM 0.26 with the 1.5B shape on an H200).",
         "Prefill and large batches: 50 % of the dense 16-bit tensor rate (vLLM 0.26 on an H200: "
         "52 %).",
@@ -58,45 +63,68 @@ constexpr std::uint32_t prompt_tokens = 512;
 
 double as_double(std::size_t bytes) { return static_cast<double>(bytes); }
 
-// Weights, keys and values of `sequences`, and all else.
-Memory memory_for(const tensor::Config& config, const perf::WeightBytes& weights,
-                  const Hardware& hardware, const Wish& wish, std::uint32_t sequences) {
-    const std::uint32_t blocks_each =
-        (wish.context + model::block_tokens - 1) / model::block_tokens;
+std::size_t kv_bytes(const tensor::Config& config, const Wish& wish, std::uint32_t sequences) {
+    const std::uint32_t blocks = (wish.context + model::block_tokens - 1) / model::block_tokens;
+    return cpu::KvCache::needed_bytes(
+        {wish.kv_type, config.layers, sequences * blocks, config.kv_heads, config.head_dim});
+}
+
+// Activations and logits: what the engine reserves, less the one block of keys and values in it.
+std::size_t working_bytes(const tensor::Config& config, const Hardware& hardware,
+                          const Wish& wish) {
     model::LoadOptions options;
     options.threads = std::max(1U, hardware.threads);
     options.kv_type = wish.kv_type;
-    options.kv_tokens = model::block_tokens;  // the least: its share is taken off again below
-    const auto kv_bytes = [&](std::uint32_t blocks) {
-        return as_double(cpu::KvCache::needed_bytes(
-            {wish.kv_type, config.layers, blocks, config.kv_heads, config.head_dim}));
-    };
-    const double working = as_double(model::Decoder::working_bytes(config, options)) - kv_bytes(1);
-    const double each = as_double(blocks_each) * model::block_tokens *
-                        perf::kv_bytes_per_token(config, wish.kv_type);
+    options.kv_tokens = model::block_tokens;
+    Wish block = wish;
+    block.context = model::block_tokens;
+    return model::Decoder::working_bytes(config, options) -
+           cpu::Memory::backed_bytes(kv_bytes(config, block, 1));
+}
+
+Memory memory_for(const tensor::Config& config, const perf::WeightBytes& weights,
+                  const Hardware& hardware, const Wish& wish, std::uint32_t sequences) {
     return {.weights = as_double(hardware.is_processor ? weights.reserved : weights.exact),
-            .kv = sequences * each,
-            .working = working,
+            .kv = as_double(cpu::Memory::backed_bytes(kv_bytes(config, wish, sequences))),
+            .working = as_double(working_bytes(config, hardware, wish)),
             .overhead = efficiency(hardware).overhead_bytes};
 }
 
 // Most sequences that fit: a step has a row for each of them, and at most batch_tokens_max rows.
-std::uint32_t most_sequences(const Memory& of_one, const Hardware& hardware) {
-    const double left = static_cast<double>(hardware.memory_bytes) - (of_one.total() - of_one.kv);
+std::uint32_t most_sequences(const tensor::Config& config, const perf::WeightBytes& weights,
+                             const Hardware& hardware, const Wish& wish) {
+    const auto room = static_cast<double>(hardware.memory_bytes);
+    const Memory of_none = memory_for(config, weights, hardware, wish, 0);
+    const double each = as_double(kv_bytes(config, wish, 1));
     const double rows_max = model::LoadOptions().batch_tokens_max;
-    return static_cast<std::uint32_t>(std::clamp(left / of_one.kv, 0.0, rows_max));
+    auto sequences =
+        static_cast<std::uint32_t>(std::clamp((room - of_none.total()) / each, 0.0, rows_max));
+    // Memory comes in whole pages, so that the last one may be too many.
+    if (sequences > 0 && memory_for(config, weights, hardware, wish, sequences).total() > room)
+        --sequences;
+    return sequences;
+}
+
+// Operations per second that can be expected; none where the peak is not known.
+std::optional<double> expected_operations(const Hardware& hardware,
+                                          const perf::WeightBytes& weights) {
+    if (!hardware.operations_per_second) return std::nullopt;
+    const Efficiency& share = efficiency(hardware);
+    return *hardware.operations_per_second * (weights.quantized && hardware.has_integer_kernels
+                                                  ? share.integer_arithmetic
+                                                  : share.arithmetic);
 }
 
 // Tokens per second of `batch` sequences, each at `context`.
-double decode_rate(const tensor::Config& config, double weight_bytes, double kv_bytes_per_token,
-                   const Hardware& hardware, std::uint32_t context, std::uint32_t batch) {
+double decode_rate(const tensor::Config& config, const perf::WeightBytes& weights,
+                   double kv_bytes_per_token, const Hardware& hardware, std::uint32_t context,
+                   std::uint32_t batch) {
     const Efficiency& share = efficiency(hardware);
-    const double bytes = weight_bytes + batch * (kv_bytes_per_token * context);
+    const double bytes = as_double(weights.step) + batch * (kv_bytes_per_token * context);
     double seconds = bytes / (hardware.bytes_per_second * share.bandwidth);
-    if (hardware.operations_per_second) {
+    if (const auto expected = expected_operations(hardware, weights)) {
         const double operations = batch * perf::token_operations(config, context - 1.0, true);
-        seconds =
-            std::max(seconds, operations / (*hardware.operations_per_second * share.arithmetic));
+        seconds = std::max(seconds, operations / *expected);
     }
     return batch / (seconds + config.layers * share.layer_seconds);
 }
@@ -115,23 +143,22 @@ Estimate estimate(const tensor::Config& config, const perf::WeightBytes& weights
     wish.context = std::min(wish.context, config.context);
     Estimate out;
     out.kv_bytes_per_token = perf::kv_bytes_per_token(config, wish.kv_type);
-    const Memory of_one = memory_for(config, weights, hardware, wish, 1);
-    out.sequences = wish.sequences.value_or(most_sequences(of_one, hardware));
+    out.sequences =
+        wish.sequences ? *wish.sequences : most_sequences(config, weights, hardware, wish);
     const std::uint32_t shown = std::max(1U, out.sequences);
     out.memory = memory_for(config, weights, hardware, wish, shown);
     out.fits =
         out.sequences > 0 && out.memory.total() <= static_cast<double>(hardware.memory_bytes);
-    const double step = as_double(weights.step);
-    out.limit_per_second =
-        hardware.bytes_per_second / (step + out.kv_bytes_per_token * wish.context);
+    out.limit_per_second = hardware.bytes_per_second /
+                           (as_double(weights.step) + out.kv_bytes_per_token * wish.context);
     const auto rate = [&](std::uint32_t batch) {
-        return decode_rate(config, step, out.kv_bytes_per_token, hardware, wish.context, batch);
+        return decode_rate(config, weights, out.kv_bytes_per_token, hardware, wish.context, batch);
     };
     out.single_per_second = rate(1);
     out.full_per_second = rate(shown);
-    if (hardware.operations_per_second)
-        out.prefill_per_second = *hardware.operations_per_second * efficiency(hardware).arithmetic /
-                                 perf::token_operations(config, (prompt_tokens - 1) / 2.0, false);
+    if (const auto expected = expected_operations(hardware, weights))
+        out.prefill_per_second =
+            *expected / perf::token_operations(config, (prompt_tokens - 1) / 2.0, false);
     return out;
 }
 

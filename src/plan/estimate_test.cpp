@@ -7,6 +7,7 @@
 
 #include <fstream>
 
+#include "backend/cpu/kv_cache.h"
 #include "model/model.h"
 #include "model/random.h"
 #include "perf/file_weights.h"
@@ -86,6 +87,23 @@ TEST(Estimate, FillsTheMemoryWithSequences) {
     const auto none = estimate(large, perf::weight_bytes(large, DataType::bf16), hardware, wish);
     EXPECT_FALSE(none.fits);
     EXPECT_EQ(none.sequences, 0U);
+}
+
+TEST(Estimate, CountsIntegerKernelsForQuantizedWeightsAlone) {
+    Hardware processor{.name = "here",
+                       .memory_bytes = 64ULL << 30,
+                       .bytes_per_second = 1e12,  // so that arithmetic is the limit
+                       .operations_per_second = 1e11,
+                       .is_processor = true,
+                       .threads = 1};
+    const auto config = shape("r1-1.5b");
+    const auto prefill = [&](DataType type) {
+        return *estimate(config, perf::weight_bytes(config, type), processor, {})
+                    .prefill_per_second;
+    };
+    EXPECT_DOUBLE_EQ(prefill(DataType::q8_0), prefill(DataType::bf16));
+    processor.has_integer_kernels = true;
+    EXPECT_DOUBLE_EQ(prefill(DataType::q8_0), 2 * prefill(DataType::bf16));
 }
 
 TEST(Estimate, CutsTheContextToTheModels) {

@@ -96,6 +96,7 @@ base::Result<Hardware> this_processor(std::optional<double> bytes_per_second) {
         HF_TRY_ASSIGN(hardware.bytes_per_second, perf::read_bandwidth(hardware.threads));
     }
     HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(""));
+    hardware.has_integer_kernels = isa == cpu::Isa::vnni;
     HF_TRY_ASSIGN(hardware.operations_per_second, perf::arithmetic_peak(isa, hardware.threads));
     return hardware;
 }

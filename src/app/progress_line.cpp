@@ -1,0 +1,18 @@
+#include "app/progress_line.h"
+
+#include <fmt/format.h>
+
+#include "cli/terminal.h"
+
+namespace holdfast::app {
+
+ProgressLine::ProgressLine(int fd) : fd_(fd), is_terminal_(cli::is_terminal(fd)) {}
+
+ProgressLine::~ProgressLine() { show({}); }
+
+// Back to the line's beginning, and all behind it away (ECMA-48, EL).
+void ProgressLine::show(std::string_view text) const {
+    if (is_terminal_) cli::write_text(fd_, fmt::format("\r\x1b[K{}", text));
+}
+
+}  // namespace holdfast::app
