@@ -39,6 +39,7 @@ std::uint64_t SystemEntropy::next() {
 std::string random_hex(Entropy& entropy, int bytes) {
     constexpr char digits[] = "0123456789abcdef";
     std::string text;
+    text.reserve(2 * static_cast<std::size_t>(bytes));
     std::uint64_t bits = 0;
     for (int i = 0; i < bytes; ++i) {
         if (i % 8 == 0) bits = entropy.next();

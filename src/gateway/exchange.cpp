@@ -50,7 +50,11 @@ http::Task<void> Exchange::run() {
     identify();
     base::Result<> outcome = parse();
     if (outcome) outcome = admit();
-    if (outcome) outcome = co_await relay();
+    if (outcome) {
+        begin_relay();
+        outcome = co_await relay_->run();
+        metrics_->running.add(-1);
+    }
     if (!outcome) co_await refuse(outcome.error());
     settle(outcome);
 }
@@ -84,15 +88,12 @@ base::Result<> Exchange::admit() {
     return {};
 }
 
-http::Task<base::Result<>> Exchange::relay() {
+void Exchange::begin_relay() {
     dialect::AnswerHead head{std::string(dialect_.id_prefix) + base::random_hex(lane_.entropy, 12),
                              lane_.clock.unix_seconds(), request_.model};
     metrics_->running.add(1);
     relay_.emplace(lane_, request_, dialect_, std::move(head), responder_, request_id_, *entry_,
                    arrived_, deadline_, *metrics_);
-    auto outcome = co_await relay_->run();
-    metrics_->running.add(-1);
-    co_return outcome;
 }
 
 http::Task<void> Exchange::refuse(const base::Error& error) {

@@ -34,7 +34,7 @@ private:
     void identify();
     base::Result<> parse();
     base::Result<> admit();
-    http::Task<base::Result<>> relay();
+    void begin_relay();
     http::Task<void> refuse(const base::Error& error);
     void settle(const base::Result<>& outcome);
     void log(const base::Result<>& outcome, const RelayRecord& record, base::Duration took) const;

@@ -72,8 +72,8 @@ bool FleetView::suspected(const fleet::Instance& instance) const {
 }
 
 base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
-    std::vector<balance::Seat> seats;
-    std::vector<const fleet::Instance*> behind;
+    seats_.clear();
+    behind_.clear();
     bool known = snapshot_->instances.empty();
     bool all_busy = false;
     for (const fleet::Instance& instance : snapshot_->instances) {
@@ -86,9 +86,9 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
             all_busy = true;
             continue;
         }
-        seats.push_back({instance.load->outstanding.load(std::memory_order_relaxed),
-                         instance.reported_load, instance.weight});
-        behind.push_back(&instance);
+        seats_.push_back({instance.load->outstanding.load(std::memory_order_relaxed),
+                          instance.reported_load, instance.weight});
+        behind_.push_back(&instance);
     }
     if (!known)
         return std::unexpected(base::Error{
@@ -96,18 +96,18 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
             base::Origin::client, base::Retry::no, "model", "model_not_found"});
     // What is better avoided is avoided as long as there is something else.
     const auto avoid = [&](auto&& unwanted) {
-        if (std::ranges::all_of(behind, unwanted)) return;
-        for (std::size_t i = behind.size(); i-- > 0;) {
-            if (!unwanted(behind[i])) continue;
-            seats.erase(seats.begin() + static_cast<std::ptrdiff_t>(i));
-            behind.erase(behind.begin() + static_cast<std::ptrdiff_t>(i));
+        if (std::ranges::all_of(behind_, unwanted)) return;
+        for (std::size_t i = behind_.size(); i-- > 0;) {
+            if (!unwanted(behind_[i])) continue;
+            seats_.erase(seats_.begin() + static_cast<std::ptrdiff_t>(i));
+            behind_.erase(behind_.begin() + static_cast<std::ptrdiff_t>(i));
         }
     };
     avoid([](const fleet::Instance* instance) { return instance->pushed_back; });
     avoid([&](const fleet::Instance* instance) { return instance->id == need.last; });
     const balance::Ask ask{.random = entropy_.next()};
-    const auto choice = policy_.choose(seats, ask);
-    if (choice) return Placed(snapshot_, *behind[*choice]);
+    const auto choice = policy_.choose(seats_, ask);
+    if (choice) return Placed(snapshot_, *behind_[*choice]);
     if (all_busy)
         return std::unexpected(
             base::Error{base::Code::overloaded, "Every instance of this model is at its limit.",

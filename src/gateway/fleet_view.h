@@ -118,6 +118,9 @@ private:
                                           boost::asio::wait_traits<std::chrono::steady_clock>,
                                           http::Executor>;
     std::list<Timer> waiting_;
+    // Of the choice under way; kept for their memory.
+    std::vector<balance::Seat> seats_;
+    std::vector<const fleet::Instance*> behind_;
 };
 
 }  // namespace holdfast::gateway

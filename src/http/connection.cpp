@@ -191,7 +191,13 @@ Task<void> Connection::handle() {
     } else {
         watchdog_->watch(full_input_, base::Deadline(now() + full_input_check));
     }
-    co_await call_handler(std::move(head.request));
+    try {
+        co_await shared_->handler(std::move(head.request), *this);
+    } catch (const std::exception& error) {
+        spdlog::error("a request handler failed: {}", error.what());
+    } catch (...) {
+        spdlog::error("a request handler failed with an unknown exception");
+    }
     if (answer_ == Answer::none && !client_gone_) {
         Response response = shared_->error_body(500, "the server did not answer");
         response.status = 500;
@@ -201,16 +207,6 @@ Task<void> Connection::handle() {
     watchdog_->clear(full_input_);
     phase_ = Phase::closing;
     settle_answer();
-}
-
-Task<void> Connection::call_handler(Request request) {
-    try {
-        co_await shared_->handler(std::move(request), *this);
-    } catch (const std::exception& error) {
-        spdlog::error("a request handler failed: {}", error.what());
-    } catch (...) {
-        spdlog::error("a request handler failed with an unknown exception");
-    }
 }
 
 // Leaves the connection so that the client cannot take a broken answer for a whole one.

@@ -82,7 +82,6 @@ private:
     bool feed(std::string_view bytes, Refusal& refusal);
     Task<void> refuse(Refusal refusal);
     Task<void> handle();
-    Task<void> call_handler(Request request);
     Task<void> linger();
     void begin_answer(RequestHead& head);
     void settle_answer();

@@ -52,6 +52,7 @@ private:
 TEST(Poller, TellsEveryWatcherOfABurstOnce) {
     Loop loop(1);
     std::vector<std::unique_ptr<Ear>> ears;
+    ears.reserve(200);
     for (int i = 0; i < 200; ++i) ears.push_back(std::make_unique<Ear>(loop));
     for (const auto& ear : ears) ear->say();
     int told = 0;
@@ -100,6 +101,7 @@ TEST(Poller, DropsTheEventOfAWatcherThatIsRemovedInTheSameTurn) {
 TEST(Poller, LetsAWatcherDestroyItselfAndOthers) {
     Loop loop(1);
     std::vector<std::unique_ptr<Ear>> ears;
+    ears.reserve(10);
     for (int i = 0; i < 10; ++i) ears.push_back(std::make_unique<Ear>(loop));
     int told = 0;
     for (const auto& ear : ears) {

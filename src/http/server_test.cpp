@@ -262,11 +262,16 @@ TEST(Server, TellsTheHandlerWhenTheClientLeaves) {
 // The loop is held meanwhile, so that all that is sent arrives as one event.
 TEST(Server, SeesTheEndThatArrivesTogetherWithBytes) {
     Witness witness;
-    TestServer server(
-        [&witness](Request, Responder& responder) { return wait_and_settle(witness, responder); });
+    TestServer server([&witness](Request request, Responder& responder) {
+        return request.path == "/quick" ? echo(std::move(request), responder)
+                                        : wait_and_settle(witness, responder);
+    });
     RawSocket whole = server.connect();
     RawSocket half = server.connect();
-    server.await_connections(2);
+    for (RawSocket* client : {&whole, &half}) {
+        client->send("GET /quick HTTP/1.1\r\nHost: x\r\n\r\n");
+        EXPECT_EQ(status_of(client->read_answer()), 200);
+    }
     server.thread().call([&] {
         whole.send(get);
         whole.half_close();

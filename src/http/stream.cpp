@@ -67,7 +67,8 @@ void Stream::abandoned() {
 }
 
 void Stream::watch_input() {
-    if (std::exchange(watching_, true) || !input_ready_) return;
+    watching_ = true;
+    if (!input_ready_) return;
     asio::post(executor_, [self = shared_from_this()] { self->tell_input(); });
 }
 
