@@ -124,6 +124,7 @@ struct QuantRows {
 private:
     template <int Rows>
     HF_INLINE void dot_part(int part, Ints (&dots)[Rows][Block::vectors]) const {
+        constexpr bool bytes = Block::layout.low_bits == 8;
         HF_UNROLL for (int row = 0; row < Rows; ++row)
             HF_UNROLL for (int v = 0; v < Block::vectors; ++v) dots[row][v] =
                 Ints::all(x[row].starts[part]);
@@ -132,8 +133,7 @@ private:
             HF_UNROLL for (int row = 0; row < Rows; ++row) {
                 const Ints words = Ints::all(x[row].words[step]);
                 HF_UNROLL for (int v = 0; v < Block::vectors; ++v) dots[row][v] =
-                    Ints::dot < Block::layout.low_bits ==
-                    8 > (dots[row][v], block.weights[v][step], words);
+                    Ints::dot<bytes>(dots[row][v], block.weights[v][step], words);
             }
         }
     }

@@ -113,7 +113,7 @@ struct Place {
     std::size_t low_byte, high_byte;
     unsigned low_shift, high_shift;
 
-    Place(const QuantLayout& layout, std::uint32_t lane, std::size_t k) {
+    Place(const QuantLayout& layout, std::size_t lane, std::size_t k) {
         const std::size_t step = k / 4, in_step = lane * 4 + k % 4;
         const bool halves = layout.low_bits == 4;
         low_byte = layout.low_begin() + (halves ? step % 4 : step) * step_bytes + in_step;
@@ -124,7 +124,7 @@ struct Place {
     }
 };
 
-void put(const QuantLayout& layout, const Block& block, std::uint32_t lane, std::byte* header,
+void put(const QuantLayout& layout, const Block& block, std::size_t lane, std::byte* header,
          std::byte* at) {
     if (layout.group_blocks == 1) {
         std::memcpy(at + lane * 2, &block.scale_bits, 2);
@@ -143,7 +143,7 @@ void put(const QuantLayout& layout, const Block& block, std::uint32_t lane, std:
     }
 }
 
-Block get(const QuantLayout& layout, std::uint32_t lane, const std::byte* header,
+Block get(const QuantLayout& layout, std::size_t lane, const std::byte* header,
           const std::byte* at) {
     Block block{};
     if (layout.group_blocks == 1) {
