@@ -2,7 +2,7 @@
 // tokens per second of decoding and prefill, for the shape of DeepSeek-R1-Distill-Qwen-1.5B and a
 // tiny one. Medians of several rounds in one process. (The tiny model fits into the caches, so its
 // share of the memory's bandwidth may exceed 100 %.)
-// Usage: model_bench [threads [isa [1.5b|tiny]]]
+// Usage: model_bench [threads [isa [1.5b|tiny [weights [kv_type]]]]]
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "backend/cpu/kv_cache.h"
 #include "backend/cpu/memory.h"
 #include "backend/cpu/pool.h"
 #include "model/model.h"
@@ -79,7 +80,7 @@ public:
     Bench(const tensor::Config& config, LoadOptions options) : config_(config) {
         options.batch_tokens_max = 512;
         options.kv_tokens = sequences * sequence_tokens;
-        auto model = random_model(config, tensor::DataType::bf16, options);
+        auto model = random_model(config, *options.weights, options);
         if (!model) {
             fmt::print("{}\n", model.error().what);
             std::exit(1);
@@ -91,15 +92,17 @@ public:
             blocks_.push_back(i % each * sequences + i / each);
     }
 
-    // Tokens per second of one forward with `batch` decoding rows, 128 positions into each answer.
-    double decode(std::uint32_t batch, int steps) {
+    // Tokens per second of one forward with `batch` decoding rows, so many positions into each
+    // answer; with more than 512, all answers have the same blocks.
+    double decode(std::uint32_t batch, int steps, std::uint32_t position = 128) {
         const chat::TokenId token = 5;
         std::vector<Slice> slices;
         for (std::uint32_t i = 0; i < batch; ++i)
             slices.push_back({{&token, 1},
-                              128,
-                              std::span(blocks_).subspan(i * sequence_tokens / block_tokens,
-                                                         sequence_tokens / block_tokens),
+                              position,
+                              std::span(blocks_).subspan(position < sequence_tokens
+                                                             ? i * sequence_tokens / block_tokens
+                                                             : 0),
                               1});
         const double seconds = seconds_of([&] {
             for (int i = 0; i < steps; ++i) model_->forward(slices);
@@ -123,8 +126,7 @@ private:
     std::vector<BlockId> blocks_;
 };
 
-// Multiply-adds per token and, with bf16 weights, half the bytes read per step: all matrices but
-// the embedding.
+// Multiply-adds per token, of all matrices but the embedding.
 double weights_per_token(const tensor::Config& config, bool with_head) {
     const double attended = config.heads * config.head_dim;
     const double layer =
@@ -138,25 +140,29 @@ void report(const char* name, const tensor::Config& config, const LoadOptions& o
     constexpr std::uint32_t batches[] = {1, 8, 16, 32};
     Bench bench(config, options);
     Bandwidth memory(options.threads);
-    std::vector<double> bandwidth, prefill, share, rates[4], ratios[4];
+    std::vector<double> bandwidth, far, prefill, share, rates[4], ratios[4];
     const double weights = weights_per_token(config, true);
+    const double bytes_per_weight = tensor::bytes_of(*options.weights, 256) / 256.0;
     for (int round = 0; round < rounds; ++round) {
         bandwidth.push_back(memory.bytes_per_second());
         for (std::size_t i = 0; i < std::size(batches); ++i) {
             rates[i].push_back(bench.decode(batches[i], decode_steps));
             ratios[i].push_back(rates[i].back() / rates[0].back());
         }
-        share.push_back(rates[0].back() * weights * 2 / bandwidth.back());
+        share.push_back(rates[0].back() * weights * bytes_per_weight / bandwidth.back());
+        far.push_back(bench.decode(1, decode_steps, 8'000));
         prefill.push_back(bench.prefill(512, std::max(1, decode_steps / 32)));
     }
-    fmt::print("{}: {} threads, isa {}\n", name, options.threads,
-               options.isa.empty() ? "best" : options.isa);
+    fmt::print("{}: {} threads, isa {}, weights {}, cache {}\n", name, options.threads,
+               options.isa.empty() ? "best" : options.isa, tensor::name(*options.weights),
+               cpu::name(options.kv_type));
     fmt::print("  read bandwidth  {:9.2f} GB/s; decoding batch 1 reads at {:.0f} % of it\n",
                median(bandwidth) / 1e9, 100 * median(share));
     for (std::size_t i = 0; i < std::size(batches); ++i)
         fmt::print("  decode batch {:2} {:9.2f} tokens/s, {:.2f} times batch 1, {:.0f} GFLOP/s\n",
                    batches[i], median(rates[i]), median(ratios[i]),
                    median(rates[i]) * weights * 2 / 1e9);
+    fmt::print("  at position 8000 {:8.2f} tokens/s\n", median(far));
     fmt::print("  prefill 512     {:9.2f} tokens/s, {:.0f} GFLOP/s in linear layers\n",
                median(prefill), median(prefill) * weights_per_token(config, false) * 2 / 1e9);
 }
@@ -171,6 +177,14 @@ int main(int count, char** arguments) {
     options.threads = count > 1 ? static_cast<std::uint32_t>(std::atoi(arguments[1]))
                                 : std::thread::hardware_concurrency();
     if (count > 2 && std::strcmp(arguments[2], "best") != 0) options.isa = arguments[2];
+    const auto weights = model::parse_weights(count > 4 ? arguments[4] : "bf16");
+    const auto kv_type = model::parse_kv_type(count > 5 ? arguments[5] : "f32");
+    if (!weights || !*weights || !kv_type) {
+        fmt::print("usage: model_bench [threads [isa [1.5b|tiny [weights [kv_type]]]]]\n");
+        return 1;
+    }
+    options.weights = *weights;
+    options.kv_type = *kv_type;
     const tensor::Config tiny{.architecture = "qwen2",
                               .layers = 4,
                               .hidden = 256,
