@@ -59,6 +59,9 @@ TEST(Load, WithoutAnySourceGivesTheDefaults) {
     EXPECT_EQ(s.timeouts.first_token, milliseconds(120'000));
     EXPECT_EQ(s.retry.ratio, 0.1);
     EXPECT_TRUE(s.engine.prefix_cache);
+    EXPECT_EQ(s.engine.weights, "file");
+    EXPECT_EQ(s.engine.kv_type, "f32");
+    EXPECT_EQ(s.engine.numerics, "portable");
     for (const std::string& source : loaded->sources) EXPECT_EQ(source, "default");
 }
 

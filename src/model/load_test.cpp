@@ -264,6 +264,22 @@ TEST_F(Load, RefusesOptionsOutOfRangeByName) {
     refused({.batch_tokens_max = 1'000'000}, "batch_tokens_max");
     refused({.isa = "sse9"}, "isa");
     refused({.kv_tokens = 1U << 27}, "MiB");  // 192 GiB of keys and values
+    refused({.kv_tokens = 1U << 27}, "would fit: at most ");
+}
+
+TEST(Options, AreReadAsSettingsWriteThem) {
+    EXPECT_EQ(*parse_weights("file"), std::nullopt);
+    EXPECT_EQ(*parse_weights("q8"), tensor::DataType::q8_0);
+    EXPECT_EQ(*parse_weights("q4"), tensor::DataType::q4_0);
+    EXPECT_EQ(*parse_weights("q6_k"), tensor::DataType::q6_k);
+    EXPECT_EQ(*parse_kv_type("q8"), cpu::KvType::q8);
+    EXPECT_TRUE(*parse_native_numerics("native"));
+    EXPECT_FALSE(*parse_native_numerics("portable"));
+    for (const char* const bad : {"", "other", "Q8_0", "q2_k"}) {
+        EXPECT_THAT(parse_weights(bad).error().what, HasSubstr("q8_0"));
+        EXPECT_THAT(parse_kv_type(bad).error().what, HasSubstr("bf16"));
+        EXPECT_THAT(parse_native_numerics(bad).error().what, HasSubstr("native"));
+    }
 }
 
 TEST(RandomModel, IsTheSameEveryTimeAndComputesFiniteLogits) {

@@ -157,6 +157,7 @@ private:
     base::Result<std::vector<float>> vector(const std::string& name, std::uint32_t size) {
         HF_TRY_ASSIGN(const Tensor* const found, get(name, {size}));
         std::vector<float> values(size);
+        bytes_ += size * sizeof(float);
         if (pool_ != nullptr) tensor::dequantize(found->type, found->bytes.data(), values);
         return values;
     }
