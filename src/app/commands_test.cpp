@@ -97,7 +97,7 @@ TEST(Serve, SaysWhatIsMissingBeforeAnythingStarts) {
         say({"serve", "--isolated", "--state-dir", state, "--model", folder + "/none"});
     EXPECT_EQ(none.code, 1);
     EXPECT_THAT(none.error,
-                HasSubstr("there is no folder " + folder + "/none\n  next: check --model"));
+                HasSubstr("there is no " + folder + "/none\n  next: check --model"));
     EXPECT_THAT(say({"serve", "--isolated", "--state-dir", state, "--model", folder}).error,
                 HasSubstr("/config.json is missing"));
     EXPECT_THAT(say({"serve", "--isolated", "--state-dir", state, "--set", "worker.models="}).error,

@@ -39,27 +39,27 @@ void use_pulled_models(config::Settings& settings,
         bases.push_back(fs::absolute(file).lexically_normal().parent_path().string());
     for (config::Model& model : settings.worker.models) {
         std::error_code error;
-        if (fs::exists(model.folder, error)) continue;
+        if (fs::exists(model.path, error)) continue;
         for (const std::string& base : bases) {
-            const auto reference = reference_below(model.folder, base);
+            const auto reference = reference_below(model.path, base);
             if (!reference) continue;
             const auto found = hub::find_pulled(hub::system_environment(), reference->text());
             if (!found) continue;
             // Clients ask for NAME, unless another model has that name or the user gave one.
             const auto name = reference->repo.substr(reference->repo.find('/') + 1);
-            const bool is_default = model.name == fs::path(model.folder).filename();
+            const bool is_default = model.name == config::default_model_name(model.path);
             const bool is_free =
                 std::ranges::find(settings.worker.models, name, &config::Model::name) ==
                 settings.worker.models.end();
             if (is_default && is_free) model.name = name;
-            model.folder = *found;
+            model.path = *found;
             break;
         }
     }
 }
 
-std::string advice_on_missing(const std::string& folder) {
-    if (const auto reference = reference_below(folder, current_folder()))
+std::string advice_on_missing(const std::string& path) {
+    if (const auto reference = reference_below(path, current_folder()))
         return fmt::format("check --model; `holdfast pull {0}` gets {0} from a hub",
                            reference->text());
     return "check --model";

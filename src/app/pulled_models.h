@@ -13,6 +13,6 @@ namespace holdfast::app {
 void use_pulled_models(config::Settings& settings, const std::optional<std::string>& settings_file);
 
 // What to do about a path that does not exist.
-std::string advice_on_missing(const std::string& folder);
+std::string advice_on_missing(const std::string& path);
 
 }  // namespace holdfast::app

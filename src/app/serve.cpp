@@ -43,17 +43,17 @@ base::Result<> check_models(const Settings& settings) {
             "a model folder with --model DIR, or a running server with --instance URL");
     for (const config::Model& model : settings.worker.models) {
         struct stat info = {};
-        const bool is_folder = ::stat(model.folder.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-        const auto config_file = model.folder + "/config.json";
-        if (!is_folder)
-            return fail(Code::not_found, "model {}: there is no folder {}\n  next: {}", model.name,
-                        model.folder, advice_on_missing(model.folder));
-        if (::access(config_file.c_str(), R_OK) != 0)
+        if (::stat(model.path.c_str(), &info) != 0)
+            return fail(Code::not_found, "model {}: there is no {}\n  next: {}", model.name,
+                        model.path, advice_on_missing(model.path));
+        const auto file = S_ISDIR(info.st_mode) ? model.path + "/config.json" : model.path;
+        if (::access(file.c_str(), R_OK) != 0)
             return fail(
                 Code::not_found,
                 "model {}: {} is missing or unreadable\n  next: --model takes a folder in the "
-                "Hugging Face layout, with config.json, tokenizer.json and *.safetensors",
-                model.name, config_file);
+                "Hugging Face layout, with config.json, tokenizer.json and *.safetensors, or a "
+                "GGUF file",
+                model.name, file);
     }
     return {};
 }

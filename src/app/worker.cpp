@@ -25,7 +25,7 @@ int work(const config::Settings& settings, const Shell& shell) {
     const config::Settings::Engine& engine = settings.engine;
 
     worker::Options options;
-    options.model_folder = model.folder;
+    options.model_path = model.path;
     options.model_name = model.name;
     if (settings.worker.chat_template != "auto")
         options.chat_template = settings.worker.chat_template;

@@ -47,8 +47,8 @@ std::vector<Element> split_list(std::string_view text, const std::string& where)
 }
 
 std::vector<Written> read_environment(const World& world, Problems& problems) {
-    std::vector<std::string> known{config_variable, url_variable, api_key_variable,
-                                   cache_variable, roster_variable};
+    std::vector<std::string> known{config_variable, url_variable, api_key_variable, cache_variable,
+                                   roster_variable};
     for (const Setting& setting : table()) known.push_back(environment_name(setting));
     std::vector<Written> out;
     for (const auto& [name, value] : world.environment) {
@@ -157,9 +157,8 @@ private:
     }
 
     static void complete(Model& model, const std::string& folder) {
-        model.folder = absolute(model.folder, folder);
-        if (model.name.empty())
-            model.name = std::filesystem::path(model.folder).filename().string();
+        model.path = absolute(model.path, folder);
+        if (model.name.empty()) model.name = default_model_name(model.path);
     }
 
     std::string variable(std::string_view name) const {
@@ -222,7 +221,7 @@ private:
             if (!seen.insert(model.name).second)
                 problem("worker.models",
                         fmt::format("has two models named \"{}\"; name one of them "
-                                    "with DIR=NAME",
+                                    "with PATH=NAME",
                                     model.name));
         seen.clear();
         for (const External& external : s.external)

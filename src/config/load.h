@@ -54,7 +54,7 @@ std::vector<std::string> to_flags(const Settings& settings);
 inline constexpr const char* config_variable = "HOLDFAST_CONFIG";    // path of the YAML file
 inline constexpr const char* url_variable = "HOLDFAST_URL";          // service that clients talk to
 inline constexpr const char* api_key_variable = "HOLDFAST_API_KEY";  // that clients send
-inline constexpr const char* cache_variable = "HOLDFAST_CACHE";  // folder of pulled models
+inline constexpr const char* cache_variable = "HOLDFAST_CACHE";      // folder of pulled models
 inline constexpr const char* roster_variable = "HOLDFAST_ROSTER_FD";  // docs/protocol.md
 
 }  // namespace holdfast::config

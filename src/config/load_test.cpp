@@ -68,7 +68,7 @@ TEST(Load, WithoutAnySourceGivesTheDefaults) {
 TEST(Load, PrefersTheModelBesideTheBinary) {
     Paper paper;
     paper.folders = {"/srv/models/tiny-r1", "/opt/holdfast/build/../models/tiny-r1"};
-    EXPECT_EQ(paper.load()->settings.worker.models[0].folder, "/opt/holdfast/models/tiny-r1");
+    EXPECT_EQ(paper.load()->settings.worker.models[0].path, "/opt/holdfast/models/tiny-r1");
 }
 
 TEST(Load, LetsFlagsBeatEnvironmentBeatFileBeatDefault) {
@@ -104,7 +104,7 @@ TEST(Load, ReadsListsInLongFormFromTheFile) {
     Paper paper;
     paper.files["h.yaml"] =
         "external:\n  - {url: 'http://a:1', kind: vllm, model: m, name: first}\n  - http://b:2\n"
-        "worker:\n  models:\n    - {folder: /m/x=y, name: z}\n";
+        "worker:\n  models:\n    - {path: /m/x=y, name: z}\n";
     const auto loaded = paper.load();
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
     EXPECT_EQ(loaded->settings.external,
@@ -177,7 +177,7 @@ TEST(Refusals, CoverWrongShapes) {
                              "worker: {instances: 1.5}",
                              "worker: {instances: true}",
                              "worker: {models: [{name: x}]}",
-                             "worker: {models: [{folder: x, colour: red}]}",
+                             "worker: {models: [{path: x, colour: red}]}",
                              "external: [{url: 'http://a:1,kind=vllm'}]",
                              "engine: {prefix_cache: 1}",
                              "a: b\n---\nc: d",

@@ -10,12 +10,16 @@
 
 namespace holdfast::config {
 
-// A model folder and the name that clients ask for.
+// A model's folder or GGUF file, and the name that clients ask for.
 struct Model {
-    std::string folder;
+    std::string path;
     std::string name;
     friend bool operator==(const Model&, const Model&) = default;
 };
+
+// What a model is called that was given no name: the file name of its path, without ".gguf" and the
+// number of a part.
+std::string default_model_name(std::string_view path);
 
 // An instance that somebody else runs.
 struct External {

@@ -48,10 +48,11 @@ const std::array settings_table{
     Setting{"gateway.threads", at<&S::gateway, &S::Gateway::threads>, "auto",
             "event loops of the gateway; by default one per core", "1", "256"},
 
-    Setting{"worker.models", at<&S::worker, &S::Worker::models>, "auto",
-            "model folders in the Hugging Face layout, each DIR or DIR=NAME; by default the "
-            "bundled tiny-r1, unless there are external instances",
-            "", "", "", Form::path, "--model", serve | worker, "DIR[=NAME]"},
+    Setting{
+        "worker.models", at<&S::worker, &S::Worker::models>, "auto",
+        "model folders in the Hugging Face layout, GGUF files or names of pulled models, each "
+        "PATH or PATH=NAME; by default the bundled tiny-r1, unless there are external instances",
+        "", "", "", Form::path, "--model", serve | worker, "PATH[=NAME]"},
     Setting{"worker.instances", at<&S::worker, &S::Worker::instances>, "2",
             "processes that are started for each model", "1", "64", "", Form::plain, "--instances",
             serve, "N"},

@@ -150,14 +150,24 @@ base::Result<std::string> parse_address(std::string_view text) {
     return std::string(text);
 }
 
+std::string default_model_name(std::string_view path) {
+    constexpr std::string_view ending = ".gguf", part = "-00001-of-";
+    std::string_view name = path.substr(path.rfind('/') + 1);
+    if (!name.ends_with(ending)) return std::string(name);
+    name.remove_suffix(ending.size());
+    const auto at = name.rfind(part);
+    const bool is_part = at != name.npos && name.size() == at + part.size() + 5;
+    return std::string(name.substr(0, is_part ? at : name.npos));
+}
+
 base::Result<Model> parse_model(std::string_view text) {
     HF_TRY(refuse_separators(text));
     const auto equals = text.rfind('=');
-    Model model{.folder = std::string(text.substr(0, equals)), .name = {}};
-    while (model.folder.size() > 1 && model.folder.ends_with('/')) model.folder.pop_back();
+    Model model{.path = std::string(text.substr(0, equals)), .name = {}};
+    while (model.path.size() > 1 && model.path.ends_with('/')) model.path.pop_back();
     if (equals != std::string_view::npos) model.name = text.substr(equals + 1);
-    if (model.folder.empty() || text.ends_with('='))
-        return fail(Code::invalid, "must be DIR or DIR=NAME, not \"{}\"", shown(text));
+    if (model.path.empty() || text.ends_with('='))
+        return fail(Code::invalid, "must be PATH or PATH=NAME, not \"{}\"", shown(text));
     return model;
 }
 
@@ -209,7 +219,7 @@ std::string format_bytes(std::uint64_t value) {
 }
 
 std::string format_model(const Model& value) {
-    return value.name.empty() ? value.folder : fmt::format("{}={}", value.folder, value.name);
+    return value.name.empty() ? value.path : fmt::format("{}={}", value.path, value.name);
 }
 
 std::string format_external(const External& value) {

@@ -22,7 +22,7 @@ base::Result<std::chrono::milliseconds> parse_duration(std::string_view text);
 base::Result<std::uint64_t> parse_bytes(std::string_view text);
 // HOST:PORT, with an IPv6 address in brackets.
 base::Result<std::string> parse_address(std::string_view text);
-// DIR[=NAME]; the name stays empty where it is left out.
+// PATH[=NAME]; the name stays empty where it is left out.
 base::Result<Model> parse_model(std::string_view text);
 // URL[,kind=KIND][,model=NAME][,name=ID]
 base::Result<External> parse_external(std::string_view text);

@@ -69,6 +69,9 @@ TEST(Models, SplitAtTheLastEqualsSign) {
     EXPECT_EQ(*parse_model("a/b=c"), (Model{"a/b", "c"}));
     EXPECT_EQ(*parse_model("a=b/c=d"), (Model{"a=b/c", "d"}));
     EXPECT_EQ(*parse_model("a/b/"), (Model{"a/b", ""}));
+    EXPECT_EQ(default_model_name("/m/tiny-r1"), "tiny-r1");
+    EXPECT_EQ(default_model_name("/m/r1-Q4_K_M.gguf"), "r1-Q4_K_M");
+    EXPECT_EQ(default_model_name("/m/r1-00001-of-00003.gguf"), "r1");
     for (const char* text : {"", "=x", "a=", "a;b"})
         EXPECT_FALSE(parse_model(text).has_value()) << text;
 }

@@ -129,10 +129,10 @@ private:
         }
     }
 
-    // {folder: DIR, name: NAME} and {url: URL, kind: …} are the long forms of DIR=NAME and
+    // {path: PATH, name: NAME} and {url: URL, kind: …} are the long forms of PATH=NAME and
     // URL,kind=…; the short form goes on from here.
     void read_map_element(const Setting& setting, const YAML::Node& map, Written& out) {
-        static const std::array<std::string, 2> model_keys{"folder", "name"};
+        static const std::array<std::string, 2> model_keys{"path", "name"};
         static const std::array<std::string, 4> external_keys{"url", "kind", "model", "name"};
         const bool is_model =
             std::holds_alternative<std::vector<Model>& (*)(Settings&)>(setting.member);

@@ -6,7 +6,6 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
-#include <filesystem>
 #include <optional>
 #include <thread>
 
@@ -35,7 +34,7 @@ struct Loaded {
 base::Result<Loaded> load(const Options& options, const base::Clock& clock,
                           std::function<void(double)> on_progress) {
     HF_TRY_ASSIGN(auto chat_template,
-                  text::ChatTemplate::load(options.model_folder, options.chat_template));
+                  text::ChatTemplate::load(options.model_path, options.chat_template));
     model::LoadOptions load_options;
     load_options.threads = options.threads;
     load_options.kv_tokens = options.kv_tokens;
@@ -45,9 +44,9 @@ base::Result<Loaded> load(const Options& options, const base::Clock& clock,
     HF_TRY_ASSIGN(load_options.kv_type, model::parse_kv_type(options.kv_type));
     HF_TRY_ASSIGN(load_options.native_numerics, model::parse_native_numerics(options.numerics));
     load_options.on_progress = std::move(on_progress);
-    HF_TRY_ASSIGN(auto model, model::load(options.model_folder, load_options));
+    HF_TRY_ASSIGN(auto model, model::load(options.model_path, load_options));
     const auto vocab = static_cast<chat::TokenId>(model->shape().vocab);
-    HF_TRY_ASSIGN(auto tokenizer, text::load_tokenizer(options.model_folder, vocab));
+    HF_TRY_ASSIGN(auto tokenizer, text::load_tokenizer(options.model_path, vocab));
     auto engine = engine::make_engine(std::move(model), std::move(tokenizer), chat_template,
                                       options.engine, clock);
     return Loaded{std::move(engine), std::move(chat_template)};
@@ -102,10 +101,6 @@ private:
     Settings settings() {
         Settings settings;
         settings.model = options_.model_name;
-        if (settings.model.empty()) {
-            settings.model =
-                std::filesystem::weakly_canonical(options_.model_folder).filename().string();
-        }
         model_name_ = settings.model;
         settings.tokens_per_second = options_.tokens_per_second;
         return settings;

@@ -14,8 +14,8 @@
 namespace holdfast::worker {
 
 struct Options {
-    std::string model_folder;
-    std::string model_name;     // what clients ask for; empty: the folder's name
+    std::string model_path;     // a folder or a GGUF file
+    std::string model_name;     // what clients ask for
     std::string chat_template;  // a name or a file, see text::ChatTemplate; empty: the model's own
     std::string listen = "127.0.0.1:0";  // port 0: any free one, told through sd_notify
     std::uint32_t threads = 1;           // of the model
