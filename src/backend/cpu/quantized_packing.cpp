@@ -88,9 +88,9 @@ Block read_q6_k(Bytes from, std::size_t i) {
 }
 
 Block read_file(DataType type, const std::byte* row, std::uint32_t block) {
-    const std::size_t blocks_each = tensor::traits(type).block_elements / block_inputs;
-    const auto* const from =
-        reinterpret_cast<Bytes>(row) + block / blocks_each * tensor::traits(type).block_bytes;
+    const std::uint32_t blocks_each = quant_layout(type).group_blocks;
+    const auto* const from = reinterpret_cast<Bytes>(row) +
+                             std::size_t{block / blocks_each} * tensor::traits(type).block_bytes;
     switch (type) {
         case DataType::q8_0:
             return read_q8_0(from);
