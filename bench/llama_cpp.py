@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+# This file has the name of the package that it needs: Python must not find it first.
+sys.path = [path for path in sys.path if pathlib.Path(path).resolve() != pathlib.Path(__file__).resolve().parent]
 try:
     import llama_cpp
 except ImportError:

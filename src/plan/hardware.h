@@ -17,6 +17,7 @@ struct Hardware {
     double bytes_per_second = 0;                  // read bandwidth of that memory
     std::optional<double> operations_per_second;  // peak of the arithmetic, where it is known
     bool is_processor = false;                    // this machine's, which holdfast's engine runs on
+    bool has_integer_kernels = false;             // 8-bit dot products for quantized weights (VNNI)
     std::uint32_t threads = 0;                    // of a processor
 };
 
