@@ -19,8 +19,10 @@ constexpr std::size_t part_bytes_max = std::size_t{256} << 10;
 TensorParts::TensorParts(tensor::DataType type, std::span<const std::byte> bytes)
     : bytes_(bytes),
       block_elements_(tensor::traits(type).block_elements),
-      block_bytes_(tensor::traits(type).block_bytes),
-      part_bytes_(part_bytes_max / block_bytes_ * block_bytes_) {}
+      block_bytes_(tensor::traits(type).block_bytes) {
+    HF_ASSERT(block_bytes_ > 0);  // not of type `other`
+    part_bytes_ = part_bytes_max / block_bytes_ * block_bytes_;
+}
 
 std::uint32_t TensorParts::count() const {
     return static_cast<std::uint32_t>((bytes_.size() + part_bytes_ - 1) / part_bytes_);

@@ -26,7 +26,7 @@ public:
 
 private:
     std::span<const std::byte> bytes_;
-    std::size_t block_elements_, block_bytes_, part_bytes_;
+    std::size_t block_elements_, block_bytes_, part_bytes_ = 0;
 };
 
 // How a model computes, as far as it changes bits.
