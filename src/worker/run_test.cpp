@@ -92,7 +92,7 @@ std::string post(std::string_view body) {
 
 Options tiny_options() {
     Options options;
-    options.model_folder = tiny_r1;
+    options.model_path = tiny_r1;
     options.kv_tokens = 4096;
     return options;
 }
@@ -142,7 +142,7 @@ TEST_F(RunTest, ExitsAtOnceOnTheSecondSignal) {
 
 TEST(Run, SaysWhatIsWrongWithAModelThatCannotBeLoaded) {
     Options options;
-    options.model_folder = "/nonexistent/model";
+    options.model_path = "/nonexistent/model";
     const auto result = run(options);
     ASSERT_FALSE(result.has_value());
     EXPECT_THAT(result.error().what, HasSubstr("/nonexistent/model"));
@@ -151,7 +151,7 @@ TEST(Run, SaysWhatIsWrongWithAModelThatCannotBeLoaded) {
 TEST(Run, SaysWhenItCannotListen) {
     const auto taken = http::listen_tcp("127.0.0.1:0");
     Options options;
-    options.model_folder = "/nonexistent/model";
+    options.model_path = "/nonexistent/model";
     options.listen = http::local_address(taken->get());
     EXPECT_FALSE(run(options).has_value());
 }
