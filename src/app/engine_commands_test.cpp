@@ -104,6 +104,13 @@ TEST(EvalCommand, ComparesPrecisions) {
     EXPECT_THAT(said.output, HasSubstr("3/3"));
 }
 
+TEST(EvalCommand, FailsWithAReasonForWhatItCannotLoad) {
+    const Said said = say({"eval", tiny, "--weights", "q4_k,q8_0", "--limit", "2", "-t", "1"});
+    EXPECT_EQ(said.code, 1);
+    EXPECT_THAT(said.output, HasSubstr("q4_k: weights: q4_k needs rows of a multiple of 256"));
+    EXPECT_THAT(said.output, HasSubstr("q8_0  "));
+}
+
 TEST(EvalCommand, RecordsAndComparesWithTheRecord) {
     const base::testing::TemporaryFolder folder;
     const std::string record = folder.path() + "/record.jsonl";

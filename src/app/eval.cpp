@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -180,7 +181,11 @@ int evaluate(const Flags& flags, const Shell& shell) {
                     flags.format == "json"
                         ? eval::to_json(setting->corpus, setting->task, *result)
                         : eval::to_table(setting->corpus, setting->task, *result));
-    return result->stopped ? interrupted_exit : 0;
+    if (result->stopped) return interrupted_exit;
+    // What could not be loaded has its reason in the report.
+    const bool all_loaded = std::ranges::all_of(
+        result->scores, [](const eval::Scores& scores) { return scores.error.empty(); });
+    return all_loaded ? 0 : 1;
 }
 
 void add_corpus_options(CLI::App& command, Flags& flags) {

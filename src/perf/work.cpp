@@ -31,7 +31,7 @@ std::uint64_t head_parameters(const tensor::Config& config) {
 
 std::uint64_t parameters(const tensor::Config& config) {
     const std::uint64_t biases = config.qkv_bias ? attended(config) + 2 * kept(config) : 0;
-    const std::uint64_t layer = layer_matrix_parameters(config) + biases + 2 * config.hidden;
+    const std::uint64_t layer = layer_matrix_parameters(config) + biases + 2ULL * config.hidden;
     return config.layers * layer + config.hidden + head_parameters(config) +
            (config.tied_head ? 0 : head_parameters(config));
 }
@@ -62,7 +62,7 @@ double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type) {
 double token_operations(const tensor::Config& config, double position, bool with_head) {
     const std::uint64_t matrices =
         config.layers * layer_matrix_parameters(config) + (with_head ? head_parameters(config) : 0);
-    const auto attention = static_cast<double>(4 * config.layers * attended(config));
+    const auto attention = static_cast<double>(4ULL * config.layers * attended(config));
     return 2 * static_cast<double>(matrices) + attention * (position + 1);
 }
 
