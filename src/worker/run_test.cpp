@@ -93,6 +93,7 @@ std::string post(std::string_view body) {
 Options tiny_options() {
     Options options;
     options.model_path = tiny_r1;
+    options.model_name = "tiny-r1";
     options.kv_tokens = 4096;
     return options;
 }
