@@ -4,13 +4,15 @@
 // Numerics ("portable-1"): every sum has one order that all instruction sets follow. An output of a
 // linear layer is one chain of fused multiply-adds from +0 over the inputs in ascending order, in
 // float32; the bias is added after it, rounded on its own. With quantized weights, activations are
-// quantized too, in blocks of 32 inputs of a row: scale = largest magnitude / 127, quants =
-// x * (127 / largest magnitude) rounded once, to nearest even. The products of a block's quants are
-// summed exactly, in integers. Then, in float32, block by block in ascending order:
-//   partial = dot * weight scale                        Q6_K: of inputs 0..15, then
-//   partial = fma(dot, weight scale, partial)           Q6_K: of inputs 16..31
+// quantized too, in groups of neighbouring inputs of a row: 32 for Q8_0 and Q6_K; 256, the last
+// group of a row maybe fewer, for Q4_0, Q4_K and Q5_K, whose own rounding is ten times coarser.
+// Scale = largest magnitude / 127, quants = x * (127 / largest magnitude) rounded once, to nearest
+// even. The products of the quants of 32 inputs, a block, are summed exactly, in integers. Then, in
+// float32, block by block in ascending order:
+//   partial = dot * weight scale                        first block of a group, else
+//   partial = fma(dot, weight scale, partial)           Q6_K: inputs 16..31 of its block as well
 //   partial = fma(-minimum, sum of quants, partial)     Q4_K, Q5_K
-//   total = fma(partial, scale, total)                  from +0
+//   total = fma(partial, scale, total)                  after the group's last block; from +0
 // where weight scale (and minimum) of a K type are the product of its two factors. Attention walks
 // the positions in chunks of 128 that begin at multiples of 128, with one running maximum (see
 // attention below). Whatever a row computes never depends on how many rows are computed with it.

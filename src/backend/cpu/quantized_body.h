@@ -89,13 +89,28 @@ private:
     }
 };
 
+// Where a block stands among those that share an activation scale.
+struct First {
+    static constexpr bool first = true, last = false;
+};
+struct Middle {
+    static constexpr bool first = false, last = false;
+};
+struct Last {
+    static constexpr bool first = false, last = true;
+};
+struct Only {
+    static constexpr bool first = true, last = true;
+};
+
 // Adds a block's products with some rows to their sums.
-template <tensor::DataType type>
+template <tensor::DataType type, class Place>
 struct QuantRows {
     using Block = QuantBlock<type>;
     const Block& block;
     const ActivationBlock* x;  // of the first row
-    float* sums;               // of the first row and the block's first output
+    float* partials;  // of the first row and the block's first output, for unfinished groups
+    float* sums;      // likewise, for finished ones
 
     template <int Rows>
     HF_INLINE void run() const {
@@ -106,22 +121,33 @@ struct QuantRows {
             dot_part<Rows>(part, dots);
             HF_UNROLL for (int row = 0; row < Rows; ++row)
                 HF_UNROLL for (int v = 0; v < vectors; ++v) {
-                const Lanes scale = block.scales[v][part];
-                partial[row][v] = part == 0
-                                      ? dots[row][v].to_float() * scale
-                                      : Lanes::fma(dots[row][v].to_float(), scale, partial[row][v]);
+                const Lanes dot = dots[row][v].to_float(), scale = block.scales[v][part];
+                if (part == 0 && !Place::first)
+                    partial[row][v] = Lanes::load(partials + at<Rows>(row, v));
+                partial[row][v] = part == 0 && Place::first
+                                      ? dot * scale
+                                      : Lanes::fma(dot, scale, partial[row][v]);
             }
         }
         HF_UNROLL for (int row = 0; row < Rows; ++row) HF_UNROLL for (int v = 0; v < vectors; ++v) {
             Lanes sum = partial[row][v];
             if constexpr (Block::layout.minima)
                 sum = Lanes::fma(block.negative_minima[v], Lanes::all(x[row].sum), sum);
-            float* const at = sums + row * panel_outputs + v * Lanes::width;
-            Lanes::fma(sum, Lanes::all(x[row].scale), Lanes::load(at)).store(at);
+            if constexpr (Place::last) {
+                float* const total = sums + at<Rows>(row, v);
+                Lanes::fma(sum, Lanes::all(x[row].scale), Lanes::load(total)).store(total);
+            } else {
+                sum.store(partials + at<Rows>(row, v));
+            }
         }
     }
 
 private:
+    template <int Rows>
+    static constexpr int at(int row, int v) {
+        return row * static_cast<int>(panel_outputs) + v * Lanes::width;
+    }
+
     template <int Rows>
     HF_INLINE void dot_part(int part, Ints (&dots)[Rows][Block::vectors]) const {
         constexpr bool bytes = Block::layout.low_bits == 8;
@@ -140,19 +166,39 @@ private:
 };
 
 // All rows pass by a block.
-template <tensor::DataType type>
+template <class Place, tensor::DataType type>
 HF_INLINE void add_block(const QuantBlock<type>& block, const ActivationBlock* x,
-                         std::uint32_t rows, float* sums) {
+                         std::uint32_t rows, float* partials, float* sums) {
+    const auto from = [&](std::size_t row) __attribute__((always_inline)) {
+        return QuantRows<type, Place>{block, x + row, partials + row * panel_outputs,
+                                      sums + row * panel_outputs};
+    };
     std::uint32_t row = 0;
-    for (; row + Ints::block_rows <= rows; row += Ints::block_rows) {
-        QuantRows<type>{block, x + row, sums + std::size_t{row} * panel_outputs}
-            .template run<Ints::block_rows>();
-    }
+    for (; row + Ints::block_rows <= rows; row += Ints::block_rows)
+        from(row).template run<Ints::block_rows>();
     if constexpr (Ints::block_rows > 1)
-        if (row < rows)
-            with_rows<Ints::block_rows - 1>(
-                rows - row,
-                QuantRows<type>{block, x + row, sums + std::size_t{row} * panel_outputs});
+        if (row < rows) with_rows<Ints::block_rows - 1>(rows - row, from(row));
+}
+
+// Chooses by the place of block k of `blocks`.
+template <tensor::DataType type>
+HF_INLINE void add_block_at(std::uint32_t k, std::uint32_t blocks, const QuantBlock<type>& block,
+                            const ActivationBlock* x, std::uint32_t rows, float* partials,
+                            float* sums) {
+    constexpr std::uint32_t group = quant_layout(type).activation_blocks;
+    if constexpr (group == 1) {
+        add_block<Only>(block, x, rows, partials, sums);
+    } else {
+        const bool first = k % group == 0, last = k % group == group - 1 || k + 1 == blocks;
+        if (first && last)
+            add_block<Only>(block, x, rows, partials, sums);
+        else if (first)
+            add_block<First>(block, x, rows, partials, sums);
+        else if (last)
+            add_block<Last>(block, x, rows, partials, sums);
+        else
+            add_block<Middle>(block, x, rows, partials, sums);
+    }
 }
 
 HF_INLINE void prefetch(const std::byte* from, std::size_t bytes) {
@@ -162,8 +208,9 @@ HF_INLINE void prefetch(const std::byte* from, std::size_t bytes) {
 template <tensor::DataType type>
 void linear_quantized(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_end,
                       std::uint32_t panel_begin, std::uint32_t panel_end) {
-    alignas(64) float sums[tiles_per_part_max * tile_rows_max * panel_outputs];
     constexpr QuantLayout layout = quant_layout(type);
+    constexpr std::uint32_t sums_max = tiles_per_part_max * tile_rows_max * panel_outputs;
+    alignas(64) float sums[sums_max], partials[layout.activation_blocks > 1 ? sums_max : 1];
     const std::uint32_t row_begin = job.tiling.begin(tile_begin);
     const std::uint32_t row_end = job.tiling.begin(tile_end);
     const std::uint32_t rows = row_end - row_begin;
@@ -180,18 +227,16 @@ void linear_quantized(const LinearJob& job, std::uint32_t tile_begin, std::uint3
             for (std::uint32_t first = 0; first < panel_outputs; first += pass_outputs) {
                 QuantBlock<type> block;
                 block.load(weights, k, static_cast<int>(first));
-                add_block(block, x, rows, sums + first);
+                add_block_at(k, blocks, block, x, rows, partials + first, sums + first);
             }
         }
         store_rows(job, sums, row_begin, row_end, panel);
     }
 }
 
-// One block of one row. The quants stand in the low bytes of x * inverse + 1.5 * 2^23, which rounds
-// to nearest even; the product is not rounded before.
-HF_INLINE void quantize_block(const float* x, const QuantLayout& layout, ActivationBlock& to) {
+HF_INLINE float largest_magnitude(const float* x, std::uint32_t count) {
     Lanes largest = Lanes::all(0.0F);
-    for (std::uint32_t i = 0; i < block_inputs; i += Lanes::width) {
+    for (std::uint32_t i = 0; i < count; i += Lanes::width) {
         const Lanes v = Lanes::load(x + i);
         largest = Lanes::max(largest, Lanes::max(v, Lanes::all(0.0F) - v));
     }
@@ -199,6 +244,13 @@ HF_INLINE void quantize_block(const float* x, const QuantLayout& layout, Activat
     largest.store(lanes);
     float magnitude = lanes[0];
     for (int i = 1; i < Lanes::width; ++i) magnitude = lanes[i] > magnitude ? lanes[i] : magnitude;
+    return magnitude;
+}
+
+// One block of one row; `magnitude` is the largest of its group. The quants stand in the low bytes
+// of x * inverse + 1.5 * 2^23, which rounds to nearest even; the product is not rounded before.
+HF_INLINE void quantize_block(const float* x, float magnitude, const QuantLayout& layout,
+                              ActivationBlock& to) {
     // Below that, the inverse would overflow; such numbers count as 0.
     const float inverse = magnitude > 0x1p-120F ? 127.0F / magnitude : 0.0F;
 
@@ -227,10 +279,16 @@ void quantize_rows(const float* x, std::size_t stride, std::uint32_t inputs, ten
                    ActivationBlock* blocks) {
     QuantLayout layout = quant_layout(type);
     if (layout.low_bits == 8) layout.offset = Ints::byte_offset;
+    const std::uint32_t group = layout.activation_blocks * block_inputs;
     for (std::uint32_t row = row_begin; row < row_end; ++row)
-        for (std::uint32_t k = 0; k < inputs / block_inputs; ++k)
-            quantize_block(x + row * stride + k * block_inputs, layout,
-                           blocks[std::size_t{k} * rows + row]);
+        for (std::uint32_t begin = 0; begin < inputs; begin += group) {
+            const float* const from = x + row * stride + begin;
+            const std::uint32_t count = inputs - begin < group ? inputs - begin : group;
+            const float magnitude = largest_magnitude(from, count);
+            for (std::uint32_t i = 0; i < count; i += block_inputs)
+                quantize_block(from + i, magnitude, layout,
+                               blocks[std::size_t{(begin + i) / block_inputs} * rows + row]);
+        }
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ struct QuantLayout {
     std::uint32_t parts = 1;         // of a block, each with a factor of its own
     std::uint32_t group_blocks = 1;  // blocks that share d
     bool minima = false;
+    std::uint32_t activation_blocks = 1;  // neighbouring blocks of activations that share a scale
 
     [[gnu::always_inline]] constexpr std::size_t header_bytes() const {
         return group_blocks == 1 ? 0 : minima ? 128 : 64;
@@ -66,11 +67,15 @@ struct QuantLayout {
     using tensor::DataType;
     switch (type) {
         case DataType::q4_0:
-            return {.low_bits = 4, .offset = 8};
+            return {.low_bits = 4, .offset = 8, .activation_blocks = 8};
         case DataType::q4_k:
-            return {.low_bits = 4, .group_blocks = 8, .minima = true};
+            return {.low_bits = 4, .group_blocks = 8, .minima = true, .activation_blocks = 8};
         case DataType::q5_k:
-            return {.low_bits = 4, .high_bits = 1, .group_blocks = 8, .minima = true};
+            return {.low_bits = 4,
+                    .high_bits = 1,
+                    .group_blocks = 8,
+                    .minima = true,
+                    .activation_blocks = 8};
         case DataType::q6_k:
             return {.low_bits = 4, .high_bits = 2, .offset = 32, .parts = 2, .group_blocks = 8};
         default:

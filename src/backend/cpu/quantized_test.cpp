@@ -234,28 +234,34 @@ Values activations(std::uint32_t row, std::uint32_t inputs, float scale = 1) {
 
 struct QuantRow {
     std::vector<int> quants;
-    Values scales;  // of each block
+    Values scales;  // of each group
 };
 
-QuantRow quantized(const Values& x) {
-    QuantRow row{std::vector<int>(x.size()), Values(x.size() / 32)};
-    for (std::size_t b = 0; b < row.scales.size(); ++b) {
+// Neighbouring inputs that share a scale.
+std::size_t group_inputs(DataType type) {
+    return type == DataType::q8_0 || type == DataType::q6_k ? 32 : 256;
+}
+
+QuantRow quantized(DataType type, const Values& x) {
+    QuantRow row{std::vector<int>(x.size()), {}};
+    for (std::size_t begin = 0; begin < x.size(); begin += group_inputs(type)) {
+        const std::size_t end = std::min(x.size(), begin + group_inputs(type));
         float largest = 0;
-        for (std::size_t k = 0; k < 32; ++k) largest = std::max(largest, std::abs(x[b * 32 + k]));
-        row.scales[b] = largest / 127;
+        for (std::size_t k = begin; k < end; ++k) largest = std::max(largest, std::abs(x[k]));
+        row.scales.push_back(largest / 127);
         if (largest <= 0x1p-120F) continue;
         const float inverse = 127 / largest;
-        for (std::size_t k = 0; k < 32; ++k)
-            row.quants[b * 32 + k] =
-                static_cast<int>(std::nearbyint(static_cast<double>(x[b * 32 + k]) * inverse));
+        for (std::size_t k = begin; k < end; ++k)
+            row.quants[k] = static_cast<int>(std::nearbyint(static_cast<double>(x[k]) * inverse));
     }
     return row;
 }
 
 // The chain of kernels.h.
 float chain(const QuantWeights& weights, std::size_t output, const QuantRow& x) {
-    float total = 0;
-    for (std::size_t b = 0; b < x.scales.size(); ++b) {
+    const std::size_t blocks = x.quants.size() / 32, group = group_inputs(weights.type()) / 32;
+    float total = 0, partial = 0;
+    for (std::size_t b = 0; b < blocks; ++b) {
         const Parts& p = weights.parts(output, b);
         int dots[2] = {}, sum = 0;
         for (std::size_t k = 0; k < 32; ++k) {
@@ -265,18 +271,16 @@ float chain(const QuantWeights& weights, std::size_t output, const QuantRow& x) 
         }
         const float d = widen_16(p.d);
         const auto scale = [&](int part) { return d * static_cast<float>(p.factors[part]); };
-        float partial = 0;
-        if (weights.type() == DataType::q6_k) {
-            partial = static_cast<float>(dots[0]) * scale(0);
-            partial = std::fma(static_cast<float>(dots[1]), scale(1), partial);
-        } else {
-            partial = static_cast<float>(dots[0] + dots[1]) * scale(0);
-        }
+        const bool halves = weights.type() == DataType::q6_k;
+        const auto dot = static_cast<float>(halves ? dots[0] : dots[0] + dots[1]);
+        partial = b % group == 0 ? dot * scale(0) : std::fma(dot, scale(0), partial);
+        if (halves) partial = std::fma(static_cast<float>(dots[1]), scale(1), partial);
         if (has_minima(weights.type())) {
             const float minimum = widen_16(p.minimum_d) * static_cast<float>(p.minimum_factor);
             partial = std::fma(-minimum, static_cast<float>(sum), partial);
         }
-        total = std::fma(partial, x.scales[b], total);
+        if (b % group == group - 1 || b + 1 == blocks)
+            total = std::fma(partial, x.scales[b / group], total);
     }
     return total;
 }
@@ -284,7 +288,7 @@ float chain(const QuantWeights& weights, std::size_t output, const QuantRow& x) 
 Values expected(const QuantWeights& weights, std::uint32_t rows, float scale = 1) {
     Values y;
     for (std::uint32_t row = 0; row < rows; ++row) {
-        const QuantRow x = quantized(activations(row, weights.inputs(), scale));
+        const QuantRow x = quantized(weights.type(), activations(row, weights.inputs(), scale));
         for (std::size_t output = 0; output < weights.outputs(); ++output)
             y.push_back(chain(weights, output, x));
     }
@@ -326,6 +330,20 @@ TEST(QuantizedLinear, IsTheDocumentedChainForEveryTypeAndShape) {
                     ASSERT_TRUE(same_bits(wanted, run(isa, weights, rows)))
                         << name(type) << " " << name(isa) << " " << rows << " rows, " << outputs
                         << " outputs";
+            }
+        }
+}
+
+TEST(QuantizedLinear, IsTheDocumentedChainWhenTheLastGroupOfActivationsIsShorter) {
+    for (const DataType type : {DataType::q4_0, DataType::q8_0})
+        for (const std::uint32_t inputs : {32, 288, 352}) {
+            const QuantWeights weights(type, 33, inputs);
+            for (const std::uint32_t rows : {1, 2, 7, 50}) {
+                const Values wanted = expected(weights, rows);
+                for (const Isa isa : isas())
+                    ASSERT_TRUE(same_bits(wanted, run(isa, weights, rows)))
+                        << name(type) << " " << name(isa) << " " << rows << " rows, " << inputs
+                        << " inputs";
             }
         }
 }
@@ -385,13 +403,13 @@ TEST(QuantizedLinear, StaysWithinHalfAQuantOfEachActivation) {
         const Values y = run(isas().back(), weights, 9);
         for (std::uint32_t row = 0; row < 9; ++row) {
             const Values x = activations(row, 1'024);
-            const QuantRow quants = quantized(x);
+            const QuantRow quants = quantized(type, x);
             for (std::size_t output = 0; output < 33; ++output) {
                 double sum = 0, bound = 0;
                 for (std::size_t k = 0; k < 1'024; ++k) {
                     const double weight = weights.value(output, k);
                     sum += weight * x[k];
-                    bound += std::abs(weight) * (0.5001 * quants.scales[k / 32] +
+                    bound += std::abs(weight) * (0.5001 * quants.scales[k / group_inputs(type)] +
                                                  1e-5 * std::abs(static_cast<double>(x[k])));
                 }
                 ASSERT_NEAR(y[row * 33 + output], sum, bound) << name(type);
