@@ -15,6 +15,10 @@ constexpr std::uint32_t tiles_per_task = 8;
 // Tasks per thread: enough that threads of unequal speed end together.
 constexpr std::uint32_t tasks_per_thread = 8;
 
+// AMX reads faster than the outer caches give, where many rows are computed: there, fewer tasks
+// that take more panels through the same activations.
+constexpr std::uint32_t amx_tasks_per_thread = 3;
+
 constexpr std::uint32_t divide_up(std::uint32_t a, std::uint32_t b) { return (a + b - 1) / b; }
 
 }  // namespace
@@ -28,8 +32,8 @@ base::Result<std::unique_ptr<Ops>> Ops::make(Isa isa, std::uint32_t threads, std
                                              std::uint32_t inputs_max) {
     HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads));
     std::unique_ptr<Ops> ops(new Ops(kernels(isa), std::move(pool)));
-    HF_TRY_ASSIGN(ops->packed_,
-                  Floats::reserve(std::size_t{rows_max} * inputs_max, "packed activations"));
+    const std::size_t row = std::size_t{divide_up(inputs_max, block_inputs)} * block_inputs;
+    HF_TRY_ASSIGN(ops->packed_, Floats::reserve(rows_max * row, "packed activations"));
     return ops;
 }
 
@@ -59,8 +63,8 @@ void Ops::pack(const PackedMatrix& weights, Rows x, const Kernels& kernels, Line
 
 void Ops::linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const Sink& sink) {
     if (rows == 0) return;
-    const bool native = weights.numerics() == Numerics::native;
-    const Kernels& kernels = native ? native_kernels() : kernels_;
+    const bool native = weights.numerics() != Numerics::portable;
+    const Kernels& kernels = native ? native_kernels(weights.numerics()) : kernels_;
     LinearJob job{.panels = weights.data(),
                   .type = weights.type(),
                   .inputs = native ? weights.inputs() / 2 : weights.inputs(),
@@ -74,8 +78,10 @@ void Ops::linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const 
     const std::uint32_t tiles = job.tiling.tiles();
     const std::uint32_t tile_parts = divide_up(tiles, tiles_per_task);
     const std::uint32_t wanted = pool_->threads() * tasks_per_thread;
-    const std::uint32_t panel_parts =
-        std::min(weights.panels(), std::max(wanted, divide_up(wanted, tile_parts)));
+    const bool many_per_task = weights.numerics() == Numerics::amx && tile_parts > 1;
+    const std::uint32_t panel_parts = std::min(
+        weights.panels(),
+        many_per_task ? divide_up(pool_->threads() * amx_tasks_per_thread, tile_parts) : wanted);
     const std::uint64_t operations = std::uint64_t{rows} * weights.outputs() * weights.inputs();
     // Tile parts outermost: a thread takes some rows through its whole share of the weights.
     pool_->run(tile_parts * panel_parts, operations, [&](std::uint32_t task) {
