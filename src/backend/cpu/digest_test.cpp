@@ -61,12 +61,13 @@ void add_linear(Isa isa, Numerics numerics, DataType type, Digests& to) {
     Values x = noise(rows * stride, 1);
     const Values bias = noise(outputs, 2);
     for (const std::uint32_t count : {1U, rows})
-        for (const auto& [what, epilogue] :
-             {std::pair{"store", Epilogue::store}, {"add", Epilogue::add},
-              {"swiglu", Epilogue::swiglu}}) {
+        for (const auto& [what, epilogue] : {std::pair{"store", Epilogue::store},
+                                             {"add", Epilogue::add},
+                                             {"swiglu", Epilogue::swiglu}}) {
             Values y = noise(std::size_t{count} * outputs, 3);
             const float* const added = epilogue == Epilogue::store ? bias.data() : nullptr;
-            (*ops)->linear(*matrix, {x.data(), stride}, count, {{y.data(), outputs}, epilogue, added});
+            (*ops)->linear(*matrix, {x.data(), stride}, count,
+                           {{y.data(), outputs}, epilogue, added});
             to[fmt::format("linear-{}-{}-{}", name(type), what, count)] = digest(y);
         }
 }
@@ -75,8 +76,8 @@ void add_attention(const Kernels& kernels, KvType type, Digests& to) {
     constexpr std::uint32_t heads = 6, kv_heads = 2, head_dim = 128, tokens = 300;
     std::vector<std::uint32_t> blocks(tokens / key_block_tokens + 1);
     std::iota(blocks.begin(), blocks.end(), 0U);
-    auto cache = KvCache::reserve(
-        {type, 1, static_cast<std::uint32_t>(blocks.size()), kv_heads, head_dim});
+    auto cache =
+        KvCache::reserve({type, 1, static_cast<std::uint32_t>(blocks.size()), kv_heads, head_dim});
     ASSERT_TRUE(cache);
     for (std::uint32_t t = 0; t < tokens; ++t)
         cache->keep(0, blocks[t / key_block_tokens], t % key_block_tokens,

@@ -39,7 +39,8 @@ void pack_blocks(const float* x, std::size_t stride, std::uint32_t inputs, const
             const auto mask = static_cast<std::uint32_t>((std::uint64_t{1} << left) - 1);
             const float* const from = x + (begin + row) * stride + k;
             const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), from);
-            const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), from + 16);
+            const __m512 high =
+                _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), from + 16);
             const __m512bh rounded = _mm512_cvtne2ps_pbh(high, low);
             __builtin_memcpy(to + (std::size_t{block} * height + row) * tile_width_bytes, &rounded,
                              sizeof rounded);
@@ -71,7 +72,7 @@ struct TileProduct {
 
     template <int Tiles>
     HF_INLINE void run() const {
-                begin<Tiles>();
+        begin<Tiles>();
         for (std::uint32_t block = 0; block < blocks; ++block) {
             const std::byte* const w = weights + block * panel_block_bytes;
             const std::byte* const rows = x + block * x_block_bytes;
@@ -93,7 +94,7 @@ struct TileProduct {
             store_tile<sums_10>(sums + tile_sums, panel_pair_bytes);
             store_tile<sums_11>(sums + tile_sums + 16, panel_pair_bytes);
         }
-            }
+    }
 
 private:
     template <int Tiles>

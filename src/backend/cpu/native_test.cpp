@@ -27,7 +27,8 @@ float widened(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bi
 class NativeLinear : public ::testing::TestWithParam<Numerics> {
 protected:
     void SetUp() override {
-        if (!has_numerics(GetParam())) GTEST_SKIP() << "not on this processor: " << name(GetParam());
+        if (!has_numerics(GetParam()))
+            GTEST_SKIP() << "not on this processor: " << name(GetParam());
     }
 
     static constexpr std::uint32_t outputs = 1'000;

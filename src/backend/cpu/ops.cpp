@@ -15,10 +15,6 @@ constexpr std::uint32_t tiles_per_task = 8;
 // Tasks per thread: enough that threads of unequal speed end together.
 constexpr std::uint32_t tasks_per_thread = 8;
 
-// AMX reads faster than the outer caches give, where many rows are computed: there, fewer tasks
-// that take more panels through the same activations.
-constexpr std::uint32_t amx_tasks_per_thread = 3;
-
 constexpr std::uint32_t divide_up(std::uint32_t a, std::uint32_t b) { return (a + b - 1) / b; }
 
 }  // namespace
@@ -78,10 +74,8 @@ void Ops::linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const 
     const std::uint32_t tiles = job.tiling.tiles();
     const std::uint32_t tile_parts = divide_up(tiles, tiles_per_task);
     const std::uint32_t wanted = pool_->threads() * tasks_per_thread;
-    const bool many_per_task = weights.numerics() == Numerics::amx && tile_parts > 1;
-    const std::uint32_t panel_parts = std::min(
-        weights.panels(),
-        many_per_task ? divide_up(pool_->threads() * amx_tasks_per_thread, tile_parts) : wanted);
+    const std::uint32_t panel_parts =
+        std::min(weights.panels(), std::max(wanted, divide_up(wanted, tile_parts)));
     const std::uint64_t operations = std::uint64_t{rows} * weights.outputs() * weights.inputs();
     // Tile parts outermost: a thread takes some rows through its whole share of the weights.
     pool_->run(tile_parts * panel_parts, operations, [&](std::uint32_t task) {

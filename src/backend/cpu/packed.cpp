@@ -107,8 +107,7 @@ base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t ou
     if (numerics != Numerics::portable && type == DataType::bf16) {
         if (!has_numerics(numerics))
             return base::fail(base::Code::unavailable,
-                              "numerics {}: this processor lacks the instructions",
-                              name(numerics));
+                              "numerics {}: this processor lacks the instructions", name(numerics));
         if (inputs % 2 != 0)
             return base::fail(base::Code::invalid,
                               "native numerics: a matrix has {} inputs, an odd number", inputs);

@@ -50,8 +50,7 @@ template <int Tile>
 // sums += rows * outputs, of bf16.
 template <int Sums, int Rows, int Outputs>
 [[gnu::always_inline]] inline void multiply_bf16() {
-    __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Rows),
-                     "i"(Outputs));
+    __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sums), "i"(Rows), "i"(Outputs));
 }
 
 }  // namespace
