@@ -13,6 +13,7 @@ constexpr std::uint32_t block_pairs = 16;  // pairs of inputs in a tile: 32 inpu
 constexpr std::size_t panel_pair_bytes = panel_outputs * 4;
 constexpr std::size_t panel_block_bytes = block_pairs * panel_pair_bytes;
 constexpr std::uint32_t blocks_per_pass = 16;  // of a panel, kept in the first cache
+constexpr std::uint32_t blocks_ahead = 3;      // activations on their way into the first cache
 constexpr std::uint32_t panels_per_group = 8;  // that share a pass over the activations
 constexpr std::uint32_t tiles_per_group = tiles_per_part_max;
 constexpr std::size_t tile_sums = tile_height_max * std::size_t{panel_outputs};
@@ -76,6 +77,9 @@ struct TileProduct {
         for (std::uint32_t block = 0; block < blocks; ++block) {
             const std::byte* const w = weights + block * panel_block_bytes;
             const std::byte* const rows = x + block * x_block_bytes;
+            prefetch(rows + blocks_ahead * x_block_bytes, x_block_bytes);
+            if constexpr (Tiles == 2)
+                prefetch(rows + x_tile_bytes + blocks_ahead * x_block_bytes, x_block_bytes);
             if (weights_are_far) prefetch(w + prefetch_bytes, panel_block_bytes);
             load_tile<outputs_0>(w, panel_pair_bytes);
             load_tile<rows_0>(rows, tile_width_bytes);
