@@ -2,8 +2,9 @@
 # `LINKS` names outside libraries. scripts/check_source.py compares every #include with USES.
 # Files named *_test.cpp become the room's test program, *_bench.cpp its benchmark program, and with
 # HOLDFAST_FUZZ each *_fuzz.cpp a libFuzzer program.
-# Files named *_avx2.cpp, *_avx512.cpp, *_vnni.cpp (AVX-512 with integer dot products) and *_bf16.cpp
-# (with bf16 dot products too) are compiled for that instruction set, chosen at run time.
+# Files named *_avx2.cpp, *_avx512.cpp, *_vnni.cpp (AVX-512 with integer dot products), *_bf16.cpp
+# (with bf16 dot products too) and *_amx.cpp (with AMX for bf16 too) are compiled for that instruction
+# set, chosen at run time.
 function(holdfast_room name)
   cmake_parse_arguments(ROOM "" "" "USES;LINKS;TEST_USES" ${ARGN})
   string(REPLACE "/" "_" target ${name})
@@ -25,6 +26,9 @@ function(holdfast_room name)
     elseif(source MATCHES "_bf16\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
         "${avx512};-mavx512vnni;-mavx512bf16")
+    elseif(source MATCHES "_amx\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
+        "${avx512};-mavx512vnni;-mavx512bf16;-mamx-tile;-mamx-bf16")
     endif()
   endforeach()
 

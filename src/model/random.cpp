@@ -98,7 +98,8 @@ base::Result<Weights> random_weights(const tensor::Config& config, DataType type
     const RandomRows of_hidden(type, config.hidden, variance_for(config.hidden));
     const RandomRows of_attended(type, attended, variance_for(attended));
     const RandomRows of_ffn(type, config.ffn, variance_for(config.ffn));
-    const auto numerics = options.native_numerics ? cpu::Numerics::native : cpu::Numerics::portable;
+    const auto numerics =
+        options.native_numerics ? cpu::native_numerics() : cpu::Numerics::portable;
     Maker maker(pool, numerics);
     Weights weights;
     weights.config = config;

@@ -81,7 +81,7 @@ private:
     }
 
     cpu::Numerics numerics() const {
-        return options_.native_numerics ? cpu::Numerics::native : cpu::Numerics::portable;
+        return options_.native_numerics ? cpu::native_numerics() : cpu::Numerics::portable;
     }
 
     // The named tensor, its numbers checked and its bytes in the fingerprint.

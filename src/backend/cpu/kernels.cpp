@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "backend/cpu/amx.h"
 #include "base/assert.h"
 
 namespace holdfast::cpu {
@@ -21,13 +22,19 @@ const Kernels& kernels(Isa isa) {
     std::unreachable();
 }
 
-bool has_native_numerics() {
-    return is_supported(Isa::vnni) && __builtin_cpu_supports("avx512bf16");
+bool has_numerics(Numerics numerics) {
+    if (numerics == Numerics::portable) return true;
+    const bool bf16 = is_supported(Isa::vnni) && __builtin_cpu_supports("avx512bf16");
+    return bf16 && (numerics == Numerics::bf16dot || has_amx_bf16());
 }
 
-const Kernels& native_kernels() {
-    HF_ASSERT(has_native_numerics());
-    return bf16_kernels;
+Numerics native_numerics() {
+    return has_numerics(Numerics::amx) ? Numerics::amx : Numerics::bf16dot;
+}
+
+const Kernels& native_kernels(Numerics numerics) {
+    HF_ASSERT(numerics != Numerics::portable && has_numerics(numerics));
+    return numerics == Numerics::amx ? amx_kernels : bf16_kernels;
 }
 
 }  // namespace holdfast::cpu

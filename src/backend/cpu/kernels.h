@@ -46,11 +46,16 @@ struct Tiling {
 // Numerics profiles. A profile's name changes whenever the bits of any output may change.
 enum class Numerics : std::uint8_t {
     portable,  // the order above, the same bits on all instruction sets
-    native,    // bf16 weights: the processor's bf16 dot products, the same bits wherever they exist
+    bf16dot,   // native, bf16 weights: bf16 dot products, the same bits wherever they exist
+    amx,       // native, bf16 weights: the bf16 products of AMX tiles, likewise
 };
 constexpr std::string_view name(Numerics numerics) {
-    return numerics == Numerics::portable ? "portable-1" : "native-bf16dot-1";
+    constexpr std::string_view names[] = {"portable-1", "native-bf16dot-1", "native-amx-1"};
+    return names[static_cast<std::size_t>(numerics)];
 }
+bool has_numerics(Numerics numerics);  // by this processor and operating system
+// The fastest that this machine has beside portable ones; bf16dot if it has none.
+Numerics native_numerics();
 
 // 32 neighbouring inputs of a row, quantized.
 struct ActivationBlock {
@@ -155,11 +160,10 @@ struct Kernels {
 
 const Kernels& kernels(Isa isa);
 
-// Whether this processor has bf16 dot products. Kernels for native numerics: their LinearJob has
-// packed bf16 weights for native numerics, and activations from their own pack_rows, which rounds
-// them to bf16 (to nearest even).
-bool has_native_numerics();
-const Kernels& native_kernels();  // LinearJob::inputs counts pairs of inputs
+// Kernels for native numerics: their LinearJob has packed bf16 weights for native numerics, and
+// activations from their own pack_rows, which rounds them to bf16 (to nearest even). They write
+// them in rows of whole blocks of 32 inputs, and in all as much as the float32 rows would take.
+const Kernels& native_kernels(Numerics numerics);  // LinearJob::inputs counts pairs of inputs
 
 // The tables behind kernels(), one file each.
 extern const Kernels scalar_kernels;
@@ -167,5 +171,6 @@ extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 extern const Kernels vnni_kernels;
 extern const Kernels bf16_kernels;
+extern const Kernels amx_kernels;
 
 }  // namespace holdfast::cpu

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "backend/cpu/kernels.h"
@@ -109,12 +110,13 @@ int register_all() {
         const auto type = static_cast<DataType>(i);
         kinds.emplace_back(tensor::name(type), Kind{type});
     }
-    if (has_native_numerics())
-        kinds.emplace_back("native_bf16", Kind{DataType::bf16, Numerics::native});
-    for (const std::uint32_t threads : {1U, 2U}) {
+    for (const Numerics numerics : {Numerics::bf16dot, Numerics::amx})
+        if (has_numerics(numerics))
+            kinds.emplace_back(name(numerics), Kind{DataType::bf16, numerics});
+    for (const std::uint32_t threads : {1U, std::thread::hardware_concurrency()}) {
         add(fmt::format("read/{}", threads), threads, read_memory, threads);
         for (const auto& [kind_name, kind] : kinds)
-            for (const std::uint32_t rows : {1U, 8U, 32U, 512U})
+            for (const std::uint32_t rows : {1U, 8U, 16U, 32U, 512U})
                 for (const Shape& shape : {Shape{1'536, 8'960}, Shape{17'920, 1'536}})
                     add(fmt::format("{}/{}/{}/{}x{}", kind_name, threads, rows, shape.outputs,
                                     shape.inputs),

@@ -1,4 +1,4 @@
-// Native numerics: bf16 dot products. Their contract is among processors that have them.
+// Native numerics: bf16 dot products and AMX. Their contract is among processors that have them.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -24,10 +24,11 @@ std::uint16_t bf16_of(float value) {
 }
 float widened(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 
-class NativeLinear : public ::testing::Test {
+class NativeLinear : public ::testing::TestWithParam<Numerics> {
 protected:
     void SetUp() override {
-        if (!has_native_numerics()) GTEST_SKIP() << "this processor has no bf16 dot products";
+        if (!has_numerics(GetParam()))
+            GTEST_SKIP() << "not on this processor: " << name(GetParam());
     }
 
     static constexpr std::uint32_t outputs = 1'000;
@@ -44,7 +45,7 @@ protected:
     }
 
     PackedMatrix packed(Pool& pool) const {
-        auto matrix = PackedMatrix::reserve(DataType::bf16, outputs, inputs_, Numerics::native);
+        auto matrix = PackedMatrix::reserve(DataType::bf16, outputs, inputs_, GetParam());
         EXPECT_TRUE(matrix);
         matrix->fill(pool, [&](std::uint32_t output) {
             const auto* const row = weights_.data() + std::size_t{output} * inputs_;
@@ -72,7 +73,7 @@ protected:
     std::vector<std::uint16_t> weights_;
 };
 
-TEST_F(NativeLinear, MultipliesRoundedActivationsWithTheWeights) {
+TEST_P(NativeLinear, MultipliesRoundedActivationsWithTheWeights) {
     for (const std::uint32_t inputs : {2U, 30U, 512U}) {
         make_weights(inputs);
         const Values y = run(0, 13), added = run(0, 13, 1, Epilogue::add);
@@ -92,7 +93,7 @@ TEST_F(NativeLinear, MultipliesRoundedActivationsWithTheWeights) {
     }
 }
 
-TEST_F(NativeLinear, GivesARowTheSameBitsInEveryBatchOnAnyNumberOfThreads) {
+TEST_P(NativeLinear, GivesARowTheSameBitsInEveryBatchOnAnyNumberOfThreads) {
     make_weights(300);
     const Values all = run(0, 40);
     for (std::uint32_t rows = 1; rows <= 40; ++rows) {
@@ -102,11 +103,11 @@ TEST_F(NativeLinear, GivesARowTheSameBitsInEveryBatchOnAnyNumberOfThreads) {
     }
 }
 
-TEST_F(NativeLinear, GivesBackTheWeightsOfAnOutput) {
+TEST_P(NativeLinear, GivesBackTheWeightsOfAnOutput) {
     make_weights(70);
     auto pool = Pool::make(1);
     const PackedMatrix matrix = packed(**pool);
-    EXPECT_EQ(matrix.numerics(), Numerics::native);
+    EXPECT_EQ(matrix.numerics(), GetParam());
     for (const std::uint32_t output : {0U, 31U, 32U, 999U}) {
         Values row(70);
         matrix.copy_output(output, row.data());
@@ -114,19 +115,24 @@ TEST_F(NativeLinear, GivesBackTheWeightsOfAnOutput) {
     }
 }
 
-TEST_F(NativeLinear, RefusesAnOddNumberOfInputs) {
-    const auto refused = PackedMatrix::reserve(DataType::bf16, 32, 33, Numerics::native);
+TEST_P(NativeLinear, RefusesAnOddNumberOfInputs) {
+    const auto refused = PackedMatrix::reserve(DataType::bf16, 32, 33, GetParam());
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, base::Code::invalid);
 }
 
-TEST_F(NativeLinear, ChangesNoOtherType) {
+TEST_P(NativeLinear, ChangesNoOtherType) {
     for (const DataType type : {DataType::f16, DataType::f32, DataType::q8_0, DataType::q6_k}) {
-        const auto matrix = PackedMatrix::reserve(type, 32, 256, Numerics::native);
+        const auto matrix = PackedMatrix::reserve(type, 32, 256, GetParam());
         ASSERT_TRUE(matrix);
         EXPECT_EQ(matrix->numerics(), Numerics::portable);
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, NativeLinear, ::testing::Values(Numerics::bf16dot, Numerics::amx),
+                         [](const auto& test) {
+                             return test.param == Numerics::amx ? "Amx" : "Bf16Dot";
+                         });
 
 }  // namespace
 }  // namespace holdfast::cpu

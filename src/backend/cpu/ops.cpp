@@ -28,8 +28,8 @@ base::Result<std::unique_ptr<Ops>> Ops::make(Isa isa, std::uint32_t threads, std
                                              std::uint32_t inputs_max) {
     HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads));
     std::unique_ptr<Ops> ops(new Ops(kernels(isa), std::move(pool)));
-    HF_TRY_ASSIGN(ops->packed_,
-                  Floats::reserve(std::size_t{rows_max} * inputs_max, "packed activations"));
+    const std::size_t row = std::size_t{divide_up(inputs_max, block_inputs)} * block_inputs;
+    HF_TRY_ASSIGN(ops->packed_, Floats::reserve(rows_max * row, "packed activations"));
     return ops;
 }
 
@@ -59,8 +59,8 @@ void Ops::pack(const PackedMatrix& weights, Rows x, const Kernels& kernels, Line
 
 void Ops::linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const Sink& sink) {
     if (rows == 0) return;
-    const bool native = weights.numerics() == Numerics::native;
-    const Kernels& kernels = native ? native_kernels() : kernels_;
+    const bool native = weights.numerics() != Numerics::portable;
+    const Kernels& kernels = native ? native_kernels(weights.numerics()) : kernels_;
     LinearJob job{.panels = weights.data(),
                   .type = weights.type(),
                   .inputs = native ? weights.inputs() / 2 : weights.inputs(),

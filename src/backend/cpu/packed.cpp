@@ -104,14 +104,14 @@ base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t ou
                           "{}",
                           inputs, tensor::name(type), block);
     PackedMatrix matrix;
-    if (numerics == Numerics::native && type == DataType::bf16) {
-        if (!has_native_numerics())
+    if (numerics != Numerics::portable && type == DataType::bf16) {
+        if (!has_numerics(numerics))
             return base::fail(base::Code::unavailable,
-                              "native numerics: this processor has no bf16 dot product");
+                              "numerics {}: this processor lacks the instructions", name(numerics));
         if (inputs % 2 != 0)
             return base::fail(base::Code::invalid,
                               "native numerics: a matrix has {} inputs, an odd number", inputs);
-        matrix.numerics_ = Numerics::native;
+        matrix.numerics_ = numerics;
     }
     HF_TRY_ASSIGN(matrix.memory_, Memory::reserve(needed_bytes(type, outputs, inputs), "weights"));
     matrix.type_ = type;
@@ -137,7 +137,7 @@ void PackedMatrix::fill_panel(std::uint32_t panel, const RowOf& row) {
             if (rows[i] != nullptr) pack_quantized(type_, rows[i], inputs_, i, to);
     } else if (type_ == DataType::f32) {
         fill_floats<std::uint32_t>(type_, rows, inputs_, to);
-    } else if (numerics_ == Numerics::native) {
+    } else if (numerics_ != Numerics::portable) {
         fill_floats<std::uint32_t>(DataType::f32, rows, inputs_ / 2, to);  // a pair is one element
     } else {
         fill_floats<std::uint16_t>(type_, rows, inputs_, to);
@@ -147,7 +147,7 @@ void PackedMatrix::fill_panel(std::uint32_t panel, const RowOf& row) {
 std::size_t PackedMatrix::offset_bytes(std::uint32_t output, std::uint32_t input) const {
     const std::size_t lane = output % panel_outputs;
     const std::size_t in_panel =
-        numerics_ == Numerics::native
+        numerics_ != Numerics::portable
             ? (input / 2 * std::size_t{panel_outputs} + lane) * 2 + input % 2
             : input * std::size_t{panel_outputs} + lane_index(type_, lane);
     return output / panel_outputs * panel_bytes() + in_panel * tensor::bytes_of(type_, 1);

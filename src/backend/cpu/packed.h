@@ -28,7 +28,7 @@ public:
     PackedMatrix() = default;
     // Native numerics change bf16 weights only. Errors: invalid when the inputs are not whole
     // blocks of the type, or native bf16 has an odd number of them; unavailable when there is too
-    // little memory, or no bf16 dot product on this processor.
+    // little memory, or the processor lacks the instructions of native numerics.
     [[nodiscard]] static base::Result<PackedMatrix> reserve(tensor::DataType type,
                                                             std::uint32_t outputs,
                                                             std::uint32_t inputs,
