@@ -99,8 +99,9 @@ def make_model(folder: pathlib.Path, options) -> pathlib.Path:
         if options.weights == "bf16":
             made.rename(model)
         else:
-            subprocess.run([options.program, "quantize", made, model, "--type", options.weights], check=True,
-                           stdout=subprocess.DEVNULL)
+            quantize = [options.program, "quantize", made, model, "--type", options.weights]
+            if subprocess.run(quantize, stdout=subprocess.DEVNULL).returncode != 0:
+                sys.exit("bench: the model cannot be written as " + options.weights)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return model
