@@ -13,6 +13,7 @@
 #include <iterator>
 
 #include "app/serve.h"
+#include "base/test_folder.h"
 #include "cli/test_capture.h"
 #include "config/load.h"
 #include "config/table.h"
@@ -27,12 +28,6 @@ using testing::Not;
 Said say(const std::vector<std::string>& arguments) {
     return cli::testing::capture(
         [&](const cli::Streams& streams) { return run(arguments, streams); });
-}
-
-std::string temporary_folder() {
-    std::string path = testing::TempDir() + "app.XXXXXX";
-    EXPECT_NE(::mkdtemp(path.data()), nullptr);
-    return path;
 }
 
 std::string write_file(const std::string& path, std::string_view text) {
@@ -77,7 +72,8 @@ TEST(Config, PrintsValuesWithTheirSources) {
 }
 
 TEST(Config, ChecksAFile) {
-    const auto folder = temporary_folder();
+    const base::testing::TemporaryFolder temporary;
+    const std::string& folder = temporary.path();
     const auto good = write_file(folder + "/good.yaml", "log: {level: debug}\n");
     const auto bad = write_file(folder + "/bad.yaml", "log:\n  levl: debug\n");
     EXPECT_EQ(say({"config", "check", good}).output, good + ": ok\n");
@@ -91,13 +87,13 @@ TEST(Config, ChecksAFile) {
 }
 
 TEST(Serve, SaysWhatIsMissingBeforeAnythingStarts) {
-    const auto folder = temporary_folder();
+    const base::testing::TemporaryFolder temporary;
+    const std::string& folder = temporary.path();
     const std::string state = folder + "/state";
     const auto none =
         say({"serve", "--isolated", "--state-dir", state, "--model", folder + "/none"});
     EXPECT_EQ(none.code, 1);
-    EXPECT_THAT(none.error,
-                HasSubstr("there is no " + folder + "/none\n  next: check --model"));
+    EXPECT_THAT(none.error, HasSubstr("there is no " + folder + "/none\n  next: check --model"));
     EXPECT_THAT(say({"serve", "--isolated", "--state-dir", state, "--model", folder}).error,
                 HasSubstr("/config.json is missing"));
     EXPECT_THAT(say({"serve", "--isolated", "--state-dir", state, "--set", "worker.models="}).error,
@@ -133,7 +129,8 @@ TEST(PlanService, GivesEveryWorkerItsModelAndTheRestOfTheSettings) {
 }
 
 TEST(Quantize, WritesAFileAndReportsIt) {
-    const auto folder = temporary_folder();
+    const base::testing::TemporaryFolder temporary;
+    const std::string& folder = temporary.path();
     const std::string model = HOLDFAST_SOURCE_DIR "/models/tiny-r1", out = folder + "/q.gguf";
     const auto said = say({"quantize", model, out, "--type", "q8_0", "--threads", "2"});
     EXPECT_EQ(said.code, 0) << said.error;
@@ -155,7 +152,8 @@ TEST(Quantize, SaysWhatIsWrongWithTheCommand) {
     EXPECT_THAT(type.error, HasSubstr("did you mean \"q4_k\"?"));
     EXPECT_EQ(say({"quantize", "in", "out", "--type", "q8_0", "--head", "x"}).code, usage_exit);
     EXPECT_EQ(say({"quantize", "in", "out"}).code, usage_exit);
-    const auto folder = temporary_folder();
+    const base::testing::TemporaryFolder temporary;
+    const std::string& folder = temporary.path();
     EXPECT_THAT(say({"quantize", folder, folder + "/q.gguf", "--type", "q8_0"}).error,
                 HasSubstr("config.json: No such file"));
     EXPECT_THAT(say({"quantize", folder + "/a.gguf", folder + "/q.gguf", "--type", "q8_0"}).error,
@@ -215,7 +213,8 @@ private:
 };
 
 TEST(Serve, RunsTwoServicesSideBySideButNoneTwice) {
-    const auto folder = temporary_folder();
+    const base::testing::TemporaryFolder temporary;
+    const std::string& folder = temporary.path();
     Service first(folder + "/1", "127.0.0.1:0");
     const auto said = first.read_to("ready on http://127.0.0.1:");
     EXPECT_THAT(said, HasSubstr("(1 external instance)"));

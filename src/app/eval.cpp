@@ -73,15 +73,16 @@ base::Result<std::vector<eval::Entrant>> read_entrants(const Flags& flags,
     const bool alone = flags.weights.empty() && flags.against.empty();
     if (flags.recorded.empty())
         entrants.push_back(
-            entrant(flags, file.names(), flags.model, std::nullopt, cpu::KvType::f32));
+            entrant(flags, file.names(std::nullopt), flags.model, std::nullopt, cpu::KvType::f32));
     if (alone && (!flags.recorded.empty() || kv_type != cpu::KvType::f32))
-        entrants.push_back(entrant(flags, file.names(), flags.model, std::nullopt, kv_type));
+        entrants.push_back(
+            entrant(flags, file.names(std::nullopt), flags.model, std::nullopt, kv_type));
     if (!flags.against.empty())
         entrants.push_back(
             entrant(flags, base_name(flags.against), flags.against, std::nullopt, kv_type));
     for (const std::string& name : flags.weights) {
-        HF_TRY_ASSIGN(const tensor::DataType type, parse_weights(name));
-        entrants.push_back(entrant(flags, name, flags.model, type, kv_type));
+        HF_TRY_ASSIGN(const auto type, parse_weights(name));
+        entrants.push_back(entrant(flags, file.names(type), flags.model, type, kv_type));
     }
     return entrants;
 }

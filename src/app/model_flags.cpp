@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "backend/cpu/kv_cache.h"
 #include "config/suggest.h"
+#include "model/model.h"
 #include "model/random.h"
 
 namespace holdfast::app {
@@ -47,13 +47,13 @@ std::vector<std::string> shape_names() {
     return names;
 }
 
-base::Result<tensor::DataType> parse_weights(std::string_view name) {
-    if (const auto type = tensor::find_data_type(name)) return *type;
+base::Result<std::optional<tensor::DataType>> parse_weights(std::string_view name) {
+    if (const auto type = model::parse_weights(name)) return *type;
     return unknown("--weights", name, weight_names());
 }
 
 base::Result<cpu::KvType> parse_kv_type(std::string_view name) {
-    if (const auto type = cpu::find_kv_type(name)) return *type;
+    if (const auto type = model::parse_kv_type(name)) return *type;
     return unknown("--kv", name, {"f32", "bf16", "q8"});
 }
 

@@ -1,6 +1,7 @@
 // What perf, plan and eval read alike from the command line: models, shapes and number formats.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,9 +13,11 @@
 
 namespace holdfast::app {
 
-// By name. Errors name the flag, what was given and what may have been meant.
-[[nodiscard]] base::Result<tensor::DataType> parse_weights(std::string_view name);
+// As model::parse_weights and model::parse_kv_type; errors name the flag and what may have been
+// meant.
+[[nodiscard]] base::Result<std::optional<tensor::DataType>> parse_weights(std::string_view name);
 [[nodiscard]] base::Result<cpu::KvType> parse_kv_type(std::string_view name);
+// The shape of a model by name, such as "r1-1.5b".
 [[nodiscard]] base::Result<tensor::Config> parse_shape(std::string_view name);
 
 // All names, for help texts.

@@ -20,18 +20,20 @@ namespace holdfast::app {
 namespace {
 
 struct Flags {
-    std::string model, shape, weights, kv = "f32", numerics = "portable", format = "table";
+    std::string model, shape, weights = "file", kv = "f32", numerics = "portable", format = "table";
     std::string write;
     perf::Options options;
 };
 
+base::Result<tensor::DataType> weights_of_shape(const Flags& flags) {
+    HF_TRY_ASSIGN(const auto weights, parse_weights(flags.weights));
+    return weights.value_or(tensor::DataType::bf16);
+}
+
 base::Result<perf::Subject> subject_of_shape(const Flags& flags) {
     perf::Subject subject{.name = flags.shape};
     HF_TRY_ASSIGN(subject.config, parse_shape(flags.shape));
-    auto weights = tensor::DataType::bf16;
-    if (!flags.weights.empty()) {
-        HF_TRY_ASSIGN(weights, parse_weights(flags.weights));
-    }
+    HF_TRY_ASSIGN(const tensor::DataType weights, weights_of_shape(flags));
     subject.weights = fmt::format("{}, random", tensor::name(weights));
     subject.step_weight_bytes = perf::weight_bytes(subject.config, weights).step;
     subject.make = [config = subject.config, weights](const model::LoadOptions& options) {
@@ -44,12 +46,9 @@ base::Result<perf::Subject> subject_of_file(const Flags& flags) {
     perf::Subject subject{.name = base_name(flags.model)};
     HF_TRY_ASSIGN(const auto found, perf::FileWeights::open(flags.model));
     subject.config = found.config();
-    subject.weights = found.names();
-    std::optional<tensor::DataType> converted;
-    if (!flags.weights.empty()) {
-        HF_TRY_ASSIGN(converted, parse_weights(flags.weights));
-        subject.weights = fmt::format("{} from {}", flags.weights, found.names());
-    }
+    HF_TRY_ASSIGN(const auto converted, parse_weights(flags.weights));
+    subject.weights = found.names(converted);
+    if (converted) subject.weights += " from " + found.names(std::nullopt);
     HF_TRY_ASSIGN(const perf::WeightBytes bytes, found.bytes(converted));
     subject.step_weight_bytes = bytes.step;
     subject.make = [path = flags.model, converted](model::LoadOptions options) {
@@ -75,10 +74,7 @@ int write(const Flags& flags, const Shell& shell) {
         if (flags.shape.empty() || !flags.model.empty())
             return base::fail(base::Code::invalid, "--write: needs a --shape and no MODEL");
         HF_TRY_ASSIGN(const auto config, parse_shape(flags.shape));
-        auto weights = tensor::DataType::bf16;
-        if (!flags.weights.empty()) {
-            HF_TRY_ASSIGN(weights, parse_weights(flags.weights));
-        }
+        HF_TRY_ASSIGN(const tensor::DataType weights, weights_of_shape(flags));
         return model::write_random(config, weights, flags.write);
     }();
     if (written) return 0;

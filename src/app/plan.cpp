@@ -24,7 +24,7 @@ constexpr DataType precisions[] = {DataType::bf16, DataType::q8_0, DataType::q6_
                                    DataType::q5_k, DataType::q4_k, DataType::q4_0};
 
 struct Flags {
-    std::string model, shape, device = "auto", memory, weights, kv, format = "table";
+    std::string model, shape, device = "auto", memory, weights = "file", kv, format = "table";
     std::optional<double> bandwidth;  // GB/s
     plan::Wish wish;
     plan::Prices prices;
@@ -72,14 +72,14 @@ base::Result<plan::Candidate> read_file(const std::string& path, std::optional<D
     plan::Candidate candidate{.name = base_name(path), .config = found.config()};
     if (only) {
         HF_TRY_ASSIGN(const auto bytes, found.bytes(only));
-        candidate.precisions.emplace_back(std::string(tensor::name(*only)), bytes);
+        candidate.precisions.emplace_back(found.names(only), bytes);
         return candidate;
     }
     HF_TRY_ASSIGN(const auto as_it_is, found.bytes(std::nullopt));
-    candidate.precisions.emplace_back(found.names(), as_it_is);
+    candidate.precisions.emplace_back(found.names(std::nullopt), as_it_is);
     for (const DataType type : precisions) {
         const auto bytes = found.bytes(type);
-        if (bytes && bytes->exact < as_it_is.exact)
+        if (found.can_have(type) && bytes && bytes->exact < as_it_is.exact)
             candidate.precisions.emplace_back(std::string(tensor::name(type)), *bytes);
     }
     return candidate;
@@ -88,10 +88,7 @@ base::Result<plan::Candidate> read_file(const std::string& path, std::optional<D
 base::Result<std::vector<plan::Candidate>> read_candidates(const Flags& flags) {
     if (!flags.model.empty() && !flags.shape.empty())
         return base::fail(Code::invalid, "name either a MODEL or a --shape");
-    std::optional<DataType> only;
-    if (!flags.weights.empty()) {
-        HF_TRY_ASSIGN(only, parse_weights(flags.weights));
-    }
+    HF_TRY_ASSIGN(const std::optional<DataType> only, parse_weights(flags.weights));
     std::vector<plan::Candidate> candidates;
     if (!flags.model.empty()) {
         HF_TRY_ASSIGN(auto candidate, read_file(flags.model, only));

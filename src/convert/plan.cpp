@@ -45,7 +45,7 @@ private:
     }
     Result<> matrix(std::string_view name, std::initializer_list<std::uint64_t> shape,
                     DataType wanted) {
-        const DataType type = fitting_type(wanted, std::data(shape)[1]);
+        const DataType type = tensor::fitting_type(wanted, std::data(shape)[1]);
         HF_TRY(add(name, shape, type));
         plan_.back().fell_back = type != wanted;
         return {};
@@ -90,12 +90,6 @@ std::size_t PlannedTensor::source_row(std::size_t row) const {
     if (head_dim == 0) return row;
     const std::size_t in_head = row % head_dim;
     return row - in_head + in_head % 2 * (head_dim / 2) + in_head / 2;
-}
-
-DataType fitting_type(DataType wanted, std::size_t row_elements) {
-    for (const DataType type : {wanted, DataType::q8_0})
-        if (row_elements % tensor::traits(type).block_elements == 0) return type;
-    return DataType::f16;
 }
 
 Result<std::vector<PlannedTensor>> make_plan(const tensor::Checkpoint& checkpoint,

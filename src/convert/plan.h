@@ -28,14 +28,11 @@ struct PlannedTensor {
     std::size_t source_row(std::size_t row) const;
 };
 
-// Matrices become `type`, the head `head`, vectors f32. A row that is no whole number of blocks of
-// its type falls back: to q8_0, else to f16.
+// Matrices become `type`, the head `head`, vectors f32; see tensor::fitting_type.
 struct TypeChoice {
     tensor::DataType type = tensor::DataType::q8_0;
     tensor::DataType head = tensor::DataType::q8_0;
 };
-
-tensor::DataType fitting_type(tensor::DataType wanted, std::size_t row_elements);
 
 // All tensors of the architecture, each checked to be there with its shape. The plan points into
 // the checkpoint and into `divisors`, what rotary frequencies are divided by (empty for nothing).

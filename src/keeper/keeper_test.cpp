@@ -19,6 +19,8 @@
 #include <iterator>
 #include <regex>
 
+#include "base/test_folder.h"
+
 namespace holdfast::keeper {
 namespace {
 
@@ -33,12 +35,6 @@ constexpr int guard_ms = 60'000;
 std::string read_file(const std::string& path) {
     std::ifstream file(path);
     return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string temporary_folder() {
-    std::string path = testing::TempDir() + "keeper.XXXXXX";
-    EXPECT_NE(::mkdtemp(path.data()), nullptr);
-    return path;
 }
 
 base::UniqueFd listen_anywhere() {
@@ -64,8 +60,8 @@ Options usual_options() {
 // A keeper in a process of its own, and its console.
 class Service {
 public:
-    explicit Service(Options options, std::string state = temporary_folder())
-        : state_(std::move(state)) {
+    explicit Service(Options options, const std::string& state = {})
+        : state_(state.empty() ? folder_.path() : state) {
         std::array<int, 2> pipe{};
         EXPECT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
         listener_ = listen_anywhere();
@@ -82,8 +78,6 @@ public:
             ::kill(pid_, SIGKILL);
             ::waitpid(pid_, nullptr, 0);
         }
-        std::error_code ignored;
-        std::filesystem::remove_all(state_, ignored);
     }
 
     // Reads lines until one contains `text`; all lines are kept in `said`.
@@ -158,6 +152,7 @@ private:
         }
     }
 
+    base::testing::TemporaryFolder folder_;
     std::string state_, buffer_;
     base::UniqueFd console_, listener_;
     pid_t pid_ = -1;
@@ -335,9 +330,9 @@ TEST(Keeper, LeavesNoProcessBehindWhenItIsKilled) {
 }
 
 TEST(Keeper, ServesWithoutLogsWhereItCannotWrite) {
-    const auto folder = temporary_folder();
-    std::ofstream(folder + "/file") << "not a folder";
-    Service service(usual_options(), folder + "/file/state");
+    const base::testing::TemporaryFolder folder;
+    folder.write("file", "not a folder");
+    Service service(usual_options(), folder.path() + "/file/state");
     service.wait_for("; there are no logs");
     service.wait_for("ready on");
     EXPECT_EQ(service.stop(), 0);
@@ -391,7 +386,8 @@ TEST(Keeper, TellsTheSystemManagerThatStartedIt) {
 }
 
 TEST(StateFolder, BelongsToOneServiceAtATime) {
-    const auto path = temporary_folder() + "/new/state";
+    const base::testing::TemporaryFolder folder;
+    const auto path = folder.path() + "/new/state";
     {
         const auto first = StateFolder::open(path);
         ASSERT_TRUE(first.has_value() && first->usable());
@@ -404,7 +400,8 @@ TEST(StateFolder, BelongsToOneServiceAtATime) {
 }
 
 TEST(LogFile, QuotesTheLastLineOfThisLifeOnly) {
-    LogFile log(temporary_folder() + "/x.log", LogLimits{});
+    const base::testing::TemporaryFolder folder;
+    LogFile log(folder.path() + "/x.log", LogLimits{});
     const auto write = [&](std::string_view text) {
         const auto file = log.open();
         EXPECT_EQ(::write(file->get(), text.data(), text.size()),
@@ -422,7 +419,8 @@ TEST(LogFile, QuotesTheLastLineOfThisLifeOnly) {
 }
 
 TEST(LogFile, IsRotatedBetweenLivesAndKeepsAFew) {
-    const auto path = temporary_folder() + "/x.log";
+    const base::testing::TemporaryFolder folder;
+    const auto path = folder.path() + "/x.log";
     LogFile log(path, LogLimits{.bytes_max = 10, .files_kept = 2});
     for (const char* text :
          {"life 1 -----\n", "life 2 -----\n", "life 3 -----\n", "life 4 -----\n"}) {
@@ -436,7 +434,8 @@ TEST(LogFile, IsRotatedBetweenLivesAndKeepsAFew) {
 }
 
 TEST(LogFile, IsRotatedUnderARunningWriter) {
-    const auto path = temporary_folder() + "/x.log";
+    const base::testing::TemporaryFolder folder;
+    const auto path = folder.path() + "/x.log";
     LogFile log(path, LogLimits{.bytes_max = 10, .files_kept = 1});
     const auto file = log.open();
     log.check();

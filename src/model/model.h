@@ -73,6 +73,8 @@ struct LoadOptions {
     std::uint32_t batch_tokens_max = 512;
     std::string isa;  // "", "scalar", "avx2", "avx512", "vnni": empty picks the best
     // What linear layers and the embedding are converted to while loading; none: as in the file.
+    // Rows that are no whole blocks of it, 256 elements for a K type, become q8_0, or f16 where
+    // not even 32 divides them.
     std::optional<tensor::DataType> weights;
     cpu::KvType kv_type = cpu::KvType::f32;
     // Use bf16 dot products where weights are bf16: faster, with a fingerprint of its own. Refused

@@ -84,6 +84,11 @@ private:
         return options_.native_numerics ? cpu::native_numerics() : cpu::Numerics::portable;
     }
 
+    // What a matrix of a layer becomes.
+    DataType kept_type(DataType own, std::uint32_t inputs) const {
+        return options_.weights ? tensor::fitting_type(*options_.weights, inputs) : own;
+    }
+
     // The named tensor, its numbers checked and its bytes in the fingerprint.
     base::Result<const Tensor*> get(const std::string& name,
                                     std::initializer_list<std::uint64_t> shape) {
@@ -165,11 +170,6 @@ private:
     // A matrix of `type` whose rows stand where `locate` says.
     base::Result<cpu::PackedMatrix> pack(DataType type, std::uint32_t outputs, std::uint32_t inputs,
                                          const Locate& locate) {
-        if (inputs % tensor::traits(type).block_elements != 0)
-            return base::fail(Code::invalid,
-                              "weights: {} needs rows of a multiple of {}, tensor \"{}\" has {}",
-                              tensor::name(type), tensor::traits(type).block_elements,
-                              locate(0).tensor->name, inputs);
         const std::size_t needed = cpu::PackedMatrix::needed_bytes(type, outputs, inputs);
         packed_bytes_[static_cast<std::size_t>(type)] += needed;
         bytes_ += cpu::Memory::backed_bytes(needed);
@@ -184,9 +184,10 @@ private:
     }
 
     base::Result<cpu::PackedMatrix> matrix(const std::string& name, std::uint32_t outputs,
-                                           std::uint32_t inputs, std::optional<DataType> type) {
+                                           std::uint32_t inputs,
+                                           std::optional<DataType> type = std::nullopt) {
         HF_TRY_ASSIGN(const Tensor* const found, get(name, {outputs, inputs}));
-        return pack(type.value_or(found->type), outputs, inputs,
+        return pack(type.value_or(kept_type(found->type, inputs)), outputs, inputs,
                     [&](std::uint32_t output) { return Place{found, output}; });
     }
 
@@ -205,9 +206,6 @@ private:
     base::Result<> copy_embedding(const Tensor& tensor) {
         const DataType type = head_type_.value_or(tensor.type);
         const std::uint32_t hidden = weights_.config.hidden, vocab = weights_.config.vocab;
-        if (hidden % tensor::traits(type).block_elements != 0)
-            return base::fail(Code::invalid, "weights: {} needs rows of a multiple of {}",
-                              tensor::name(type), tensor::traits(type).block_elements);
         const std::size_t row = tensor::bytes_of(type, hidden);
         weights_.embedding_type = type;
         bytes_ += cpu::Memory::backed_bytes(row * vocab);
@@ -241,12 +239,12 @@ private:
         HF_TRY(load_qkv(prefix + "self_attn.", layer));
         HF_TRY_ASSIGN(layer.attention_output,
                       matrix(prefix + "self_attn.o_proj.weight", config.hidden,
-                             config.heads * config.head_dim, options_.weights));
+                             config.heads * config.head_dim));
         HF_TRY_ASSIGN(layer.ffn_norm,
                       vector(prefix + "post_attention_layernorm.weight", config.hidden));
         HF_TRY(load_gate_up(prefix + "mlp.", layer));
-        HF_TRY_ASSIGN(layer.down, matrix(prefix + "mlp.down_proj.weight", config.hidden, config.ffn,
-                                         options_.weights));
+        HF_TRY_ASSIGN(layer.down,
+                      matrix(prefix + "mlp.down_proj.weight", config.hidden, config.ffn));
         return layer;
     }
 
@@ -278,7 +276,7 @@ private:
                 const Tensor* const weight,
                 get(fmt::format("{}{}_proj.weight", prefix, part), {outputs, config.hidden}));
             HF_TRY(add_bias(fmt::format("{}{}_proj.bias", prefix, part), part, outputs, layer));
-            const DataType own = options_.weights.value_or(weight->type);
+            const DataType own = kept_type(weight->type, config.hidden);
             if (!rows.empty() && own != type) HF_TRY(finish());
             type = own;
             for (std::uint32_t i = 0; i < outputs; ++i)
@@ -302,7 +300,7 @@ private:
                       get(prefix + "gate_proj.weight", {config.ffn, config.hidden}));
         HF_TRY_ASSIGN(const Tensor* const up,
                       get(prefix + "up_proj.weight", {config.ffn, config.hidden}));
-        const DataType type = options_.weights.value_or(better_of(gate->type, up->type));
+        const DataType type = kept_type(better_of(gate->type, up->type), config.hidden);
         HF_TRY_ASSIGN(
             layer.gate_up, pack(type, 2 * config.ffn, config.hidden, [&](std::uint32_t output) {
                 const std::uint32_t in_panel = output % cpu::panel_outputs;
@@ -336,9 +334,8 @@ private:
 
 DataType head_type(DataType layers, std::uint32_t hidden) {
     constexpr std::size_t six_bits = tensor::bytes_of(DataType::q6_k, 256);
-    if (tensor::bytes_of(layers, 256) >= six_bits) return layers;
-    const bool whole = hidden % tensor::traits(DataType::q6_k).block_elements == 0;
-    return whole ? DataType::q6_k : DataType::q8_0;
+    if (tensor::bytes_of(layers, 256) >= six_bits) return tensor::fitting_type(layers, hidden);
+    return tensor::fitting_type(DataType::q6_k, hidden);
 }
 
 base::Result<std::size_t> needed_weight_bytes(const tensor::Checkpoint& checkpoint,

@@ -33,8 +33,8 @@ struct Weights {
 };
 
 // What head and embedding become when the layers are converted to `layers`. They decide directly
-// what is said and are a small part of a large model, so they get at least 6 bits: q6_k, or q8_0
-// where rows are no multiple of its blocks.
+// what is said and are a small part of a large model, so they get at least 6 bits. See
+// tensor::fitting_type for rows that are no whole blocks.
 tensor::DataType head_type(tensor::DataType layers, std::uint32_t hidden);
 
 // Bytes of memory that load_weights() will reserve. Errors as load_weights(), as far as the names,

@@ -1,6 +1,7 @@
 #include "perf/file_weights.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <utility>
@@ -21,11 +22,6 @@ base::Result<FileWeights> FileWeights::open(const std::string& path) {
     HF_TRY_ASSIGN(auto checkpoint, tensor::Checkpoint::open(path));
     FileWeights found(std::move(config), std::move(checkpoint));
     HF_TRY(found.list_matrices());
-    std::vector<DataType> types;
-    for (const Matrix& matrix : found.matrices_)
-        if (std::ranges::find(types, matrix.type) == types.end()) types.push_back(matrix.type);
-    for (const DataType type : types)
-        found.names_ += fmt::format("{}{}", found.names_.empty() ? "" : ", ", tensor::name(type));
     return found;
 }
 
@@ -54,19 +50,41 @@ base::Result<> FileWeights::list_matrices() {
     return {};
 }
 
+DataType FileWeights::type_of(std::size_t matrix, std::optional<DataType> wanted) const {
+    if (!wanted) return matrices_[matrix].type;
+    return matrix < layers_end() ? tensor::fitting_type(*wanted, matrices_[matrix].inputs)
+                                 : model::head_type(*wanted, config_.hidden);
+}
+
+std::string FileWeights::names(std::optional<DataType> type) const {
+    std::vector<std::string_view> names;
+    for (std::size_t i = 0; i < matrices_.size(); ++i) {
+        const std::string_view name = tensor::name(type_of(i, type));
+        if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+    }
+    std::string text = fmt::format("{}", fmt::join(names, ", "));
+    if (type && std::ranges::find(names, tensor::name(*type)) == names.end())
+        text += fmt::format(" for {}", tensor::name(*type));
+    return text;
+}
+
+bool FileWeights::can_have(DataType type) const {
+    for (std::size_t i = 0; i < layers_end(); ++i)
+        if (type_of(i, type) != type) return false;
+    return true;
+}
+
 base::Result<WeightBytes> FileWeights::bytes(std::optional<DataType> type) const {
     model::LoadOptions options;
     options.weights = type;
-    WeightBytes bytes{.quantized = tensor::is_quantized(type.value_or(matrices_.front().type))};
+    WeightBytes bytes{.quantized = tensor::is_quantized(type_of(0, type))};
     HF_TRY_ASSIGN(bytes.reserved, model::needed_weight_bytes(checkpoint_, config_, options));
-    const std::size_t layers_end = matrices_.size() - (config_.tied_head ? 1 : 2);
     for (std::size_t i = 0; i < matrices_.size(); ++i) {
         const Matrix& matrix = matrices_[i];
-        DataType own = matrix.type;
-        if (type) own = i < layers_end ? *type : model::head_type(*type, config_.hidden);
+        const DataType own = type_of(i, type);
         const std::size_t packed =
             cpu::PackedMatrix::needed_bytes(own, matrix.outputs, matrix.inputs);
-        const bool is_table = i == layers_end && !config_.tied_head;
+        const bool is_table = i == layers_end() && !config_.tied_head;
         bytes.step += is_table ? 0 : packed;
         bytes.exact += is_table ? matrix.outputs * tensor::bytes_of(own, matrix.inputs) : packed;
     }

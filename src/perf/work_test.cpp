@@ -63,7 +63,7 @@ TEST(Work, CountsTheOperationsOfAToken) {
 TEST(FileWeights, SayWhatAFileHoldsAndWhatItBecomes) {
     const auto file = FileWeights::open(HOLDFAST_SOURCE_DIR "/models/tiny-r1");
     ASSERT_TRUE(file) << file.error().what;
-    EXPECT_EQ(file->names(), "bf16");
+    EXPECT_EQ(file->names(std::nullopt), "bf16");
     const auto as_it_is = file->bytes(std::nullopt);
     ASSERT_TRUE(as_it_is) << as_it_is.error().what;
     // Of 1,050,752 parameters all but the norms and biases.
@@ -73,7 +73,14 @@ TEST(FileWeights, SayWhatAFileHoldsAndWhatItBecomes) {
     ASSERT_TRUE(q8_0) << q8_0.error().what;
     EXPECT_NEAR(static_cast<double>(q8_0->exact) / static_cast<double>(as_it_is->exact), 8.5 / 16,
                 0.02);
-    EXPECT_FALSE(file->bytes(DataType::q4_k));  // rows of 128 are no whole blocks of 256
+    EXPECT_EQ(file->names(DataType::q8_0), "q8_0");
+    // Rows of 128 are no whole blocks of 256.
+    EXPECT_EQ(file->names(DataType::q4_k), "q8_0 for q4_k");
+    EXPECT_FALSE(file->can_have(DataType::q4_k));
+    const auto fallen = file->bytes(DataType::q4_k);
+    ASSERT_TRUE(fallen) << fallen.error().what;
+    EXPECT_EQ(fallen->exact, q8_0->exact);
+    EXPECT_EQ(fallen->reserved, q8_0->reserved);
     EXPECT_FALSE(FileWeights::open(HOLDFAST_SOURCE_DIR "/models/none"));
 }
 

@@ -52,6 +52,13 @@ constexpr std::size_t bytes_of(DataType type, std::size_t elements) {
     return elements / traits(type).block_elements * traits(type).block_bytes;
 }
 
+// `wanted`, where rows of so many elements are whole blocks of it, else q8_0, else f16.
+constexpr DataType fitting_type(DataType wanted, std::size_t row_elements) {
+    for (const DataType type : {wanted, DataType::q8_0})
+        if (row_elements % traits(type).block_elements == 0) return type;
+    return DataType::f16;
+}
+
 // By the name that traits() gives, in lower case.
 constexpr std::optional<DataType> find_data_type(std::string_view wanted) {
     for (int i = 0; i < static_cast<int>(DataType::other); ++i)

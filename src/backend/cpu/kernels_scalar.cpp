@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "backend/cpu/float16.h"
 #include "backend/cpu/kernels.h"
+#include "tensor/float16.h"
 
 namespace holdfast::cpu {
 namespace {
@@ -53,8 +53,8 @@ struct F16Panel {
     explicit F16Panel(const std::byte* panel) : weights(panel) {}
     void load(std::uint32_t k, int pair, Lanes& low, Lanes& high) const {
         const std::byte* const at = weights + (k * std::size_t{32} + pair) * 2;
-        low.v = load_f16(at);
-        high.v = load_f16(at + 32);
+        low.v = tensor::load_f16(at);
+        high.v = tensor::load_f16(at + 32);
     }
 };
 
@@ -98,7 +98,7 @@ struct Ints {
     friend Ints operator>>(Ints a, int bits) { return {a.v >> bits}; }
 };
 
-Lanes load_float16(const std::byte* at) { return {load_f16(at)}; }
+Lanes load_float16(const std::byte* at) { return {tensor::load_f16(at)}; }
 Lanes load_unsigned_bytes(const std::byte* at) {
     return {static_cast<float>(std::to_integer<std::uint8_t>(*at))};
 }

@@ -10,10 +10,10 @@
 #include <limits>
 #include <vector>
 
-#include "backend/cpu/float16.h"
 #include "backend/cpu/ops.h"
 #include "backend/cpu/packed.h"
 #include "base/random.h"
+#include "tensor/float16.h"
 
 namespace holdfast::cpu {
 namespace {
@@ -249,7 +249,7 @@ TEST(PackedMatrix, GivesBackTheWeightsOfAnOutput) {
 TEST(Float16, WidensEveryNumberExactly) {
     for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
         const auto narrow = static_cast<std::uint16_t>(bits);
-        const float wide = load_f16(reinterpret_cast<const std::byte*>(&narrow));
+        const float wide = tensor::load_f16(reinterpret_cast<const std::byte*>(&narrow));
         const int exponent = bits >> 10 & 31;
         const double fraction = bits & 1'023;
         const double magnitude =
@@ -259,24 +259,6 @@ TEST(Float16, WidensEveryNumberExactly) {
         else
             EXPECT_EQ(static_cast<double>(wide), bits >> 15 ? -magnitude : magnitude) << bits;
     }
-}
-
-TEST(FindNotFinite, NamesTheFirstBadElement) {
-    Values values = noise(10'000, 1);
-    const auto* const bytes = reinterpret_cast<const std::byte*>(values.data());
-    EXPECT_EQ(find_not_finite(DataType::f32, bytes, values.size()), values.size());
-    values[9'001] = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_EQ(find_not_finite(DataType::f32, bytes, values.size()), 9'001U);
-    values[77] = -std::numeric_limits<float>::infinity();
-    EXPECT_EQ(find_not_finite(DataType::f32, bytes, values.size()), 77U);
-    std::vector<std::uint16_t> halves(5'000, 0x3f80);
-    halves[4'097] = 0x7f81;
-    const auto* const narrow = reinterpret_cast<const std::byte*>(halves.data());
-    EXPECT_EQ(find_not_finite(DataType::bf16, narrow, halves.size()), 4'097U);
-    halves[3] = 0x7bff;  // the largest binary16
-    halves[4] = 0xfc00;  // its negative infinity, an ordinary bf16
-    EXPECT_EQ(find_not_finite(DataType::f16, narrow, halves.size()), 4U);
-    EXPECT_EQ(find_not_finite(DataType::bf16, narrow, halves.size()), 4'097U);
 }
 
 }  // namespace

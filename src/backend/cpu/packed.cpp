@@ -5,10 +5,10 @@
 #include <cstring>
 #include <vector>
 
-#include "backend/cpu/float16.h"
 #include "backend/cpu/quantized_layout.h"
 #include "backend/cpu/quantized_packing.h"
 #include "base/assert.h"
+#include "tensor/float16.h"
 #include "tensor/quantize.h"
 
 namespace holdfast::cpu {
@@ -63,26 +63,6 @@ private:
 std::size_t one_panel_bytes(DataType type, std::uint32_t inputs) {
     return tensor::is_quantized(type) ? quant_layout(type).panel_bytes(inputs)
                                       : panel_outputs * tensor::bytes_of(type, inputs);
-}
-
-template <class Bits, Bits exponent>
-std::size_t find_exponent(const std::byte* from, std::size_t count) {
-    constexpr std::size_t strip = 4'096;
-    for (std::size_t begin = 0; begin < count; begin += strip) {
-        const std::size_t end = std::min(count, begin + strip);
-        bool found = false;  // of the whole strip, so that the common case has no branch
-        for (std::size_t i = begin; i < end; ++i) {
-            Bits bits = 0;
-            std::memcpy(&bits, from + i * sizeof bits, sizeof bits);
-            found |= (bits & exponent) == exponent;
-        }
-        for (std::size_t i = begin; found && i < end; ++i) {
-            Bits bits = 0;
-            std::memcpy(&bits, from + i * sizeof bits, sizeof bits);
-            if ((bits & exponent) == exponent) return i;
-        }
-    }
-    return count;
 }
 
 }  // namespace
@@ -167,10 +147,10 @@ void PackedMatrix::copy_output(std::uint32_t output, float* weights) const {
 void widen(DataType type, const std::byte* from, std::size_t count, float* to) {
     switch (type) {
         case DataType::bf16:
-            for (std::size_t i = 0; i < count; ++i) to[i] = load_bf16(from + 2 * i);
+            for (std::size_t i = 0; i < count; ++i) to[i] = tensor::load_bf16(from + 2 * i);
             return;
         case DataType::f16:
-            for (std::size_t i = 0; i < count; ++i) to[i] = load_f16(from + 2 * i);
+            for (std::size_t i = 0; i < count; ++i) to[i] = tensor::load_f16(from + 2 * i);
             return;
         case DataType::f32:
             std::memcpy(to, from, count * sizeof(float));
@@ -179,21 +159,6 @@ void widen(DataType type, const std::byte* from, std::size_t count, float* to) {
             break;
     }
     HF_ASSERT(false);
-}
-
-std::size_t find_not_finite(DataType type, const std::byte* from, std::size_t count) {
-    switch (type) {
-        case DataType::bf16:
-            return find_exponent<std::uint16_t, 0x7f80>(from, count);
-        case DataType::f16:
-            return find_exponent<std::uint16_t, 0x7c00>(from, count);
-        case DataType::f32:
-            return find_exponent<std::uint32_t, 0x7f80'0000>(from, count);
-        case DataType::other:
-            HF_ASSERT(false);
-        default:
-            return find_scale_not_finite(type, from, count);
-    }
 }
 
 }  // namespace holdfast::cpu

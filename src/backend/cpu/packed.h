@@ -66,8 +66,4 @@ private:
 // Widens `count` numbers of a type that is not quantized, exactly.
 void widen(tensor::DataType type, const std::byte* from, std::size_t count, float* to);
 
-// The index of the first infinite or undefined number, or `count`. With quantized weights, of the
-// first whose block has such a scale.
-std::size_t find_not_finite(tensor::DataType type, const std::byte* from, std::size_t count);
-
 }  // namespace holdfast::cpu

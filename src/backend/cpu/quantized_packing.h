@@ -19,8 +19,4 @@ void pack_quantized(tensor::DataType type, const std::byte* row, std::uint32_t i
 void unpack_quantized(tensor::DataType type, const std::byte* panel, std::uint32_t lane,
                       std::span<float> weights);
 
-// The index of the first of `count` weights whose block has an infinite or undefined scale, or
-// `count`.
-std::size_t find_scale_not_finite(tensor::DataType type, const std::byte* from, std::size_t count);
-
 }  // namespace holdfast::cpu
