@@ -26,10 +26,10 @@ def test_json_has_its_members_and_nothing_else_is_said():
     for done in (plan, perf, models, evaluated):
         assert (done.returncode, done.stderr) == (0, ""), done
         assert not has_bars(done.stdout)
-    assert {"hardware", "models"} <= set(json.loads(plan.stdout))
-    assert {"model", "machine", "results"} <= set(json.loads(perf.stdout))
+    assert {"hardware", "context", "kv", "models"} <= set(json.loads(plan.stdout))
+    assert {"model", "weights", "isa", "processor", "runs"} <= set(json.loads(perf.stdout))
     assert isinstance(json.loads(models.stdout), list)
-    assert {"corpus", "reference", "scores"} <= set(json.loads(evaluated.stdout))
+    assert {"corpus", "reference", "models", "stopped"} <= set(json.loads(evaluated.stdout))
 
 
 @pytest.mark.parametrize("kind", ["bf16", "f16", "q8_0", "q4_0"])
