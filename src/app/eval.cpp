@@ -79,8 +79,8 @@ base::Result<std::vector<eval::Entrant>> read_entrants(const Flags& flags,
         entrants.push_back(entrant(flags, file.names(), flags.model, std::nullopt, kv_type));
     if (!flags.against.empty()) {
         HF_TRY_ASSIGN(auto against, find_model(flags.against));
-        entrants.push_back(entrant(flags, base_name(flags.against), std::move(against),
-                                   std::nullopt, kv_type));
+        entrants.push_back(
+            entrant(flags, base_name(flags.against), std::move(against), std::nullopt, kv_type));
     }
     for (const std::string& name : flags.weights) {
         HF_TRY_ASSIGN(const tensor::DataType type, parse_weights(name));

@@ -166,7 +166,8 @@ void add_prices(CLI::App& command, Flags& flags) {
 }
 
 void add_options(CLI::App& command, Flags& flags) {
-    command.add_option("MODEL", flags.model, "a folder, GGUF file or pulled model [all R1 distills]")
+    command
+        .add_option("MODEL", flags.model, "a folder, GGUF file or pulled model [all R1 distills]")
         ->type_name("");
     command
         .add_option("--shape", flags.shape,

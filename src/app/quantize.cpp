@@ -65,9 +65,7 @@ std::string report_text(const Flags& flags, const convert::QuantizeReport& repor
 }
 
 int quantize(const Flags& flags, const Shell& shell) {
-    const auto in = find_model(flags.in);
-    if (!in) return complain(shell, in.error().what, usage_exit);
-    convert::QuantizeOptions options{.in = *in, .out = flags.out};
+    convert::QuantizeOptions options{.in = {}, .out = flags.out};
     options.threads = flags.threads;
     options.replace = flags.force;
     const auto type = read_type("--type", flags.type);
@@ -78,6 +76,9 @@ int quantize(const Flags& flags, const Shell& shell) {
         if (!head) return complain(shell, head.error().what, usage_exit);
         options.head = *head;
     }
+    const auto in = find_model(flags.in);
+    if (!in) return complain(shell, in.error().what, usage_exit);
+    options.in = *in;
     base::Result<convert::QuantizeReport> report;
     {
         const ProgressLine line(shell.streams.error);

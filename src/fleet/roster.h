@@ -23,8 +23,8 @@ struct RosterEntry {
 inline constexpr std::size_t roster_bytes_max = 65'536;
 
 // Fields may come in any order, but `reason` takes the rest of the line; unknown ones are skipped,
-// so that keeper and gateway of different versions understand each other. Code::corrupt when a line lacks `id` or `state`, a number or a
-// state is none, or an id comes twice.
+// so that keeper and gateway of different versions understand each other. Code::corrupt when a line
+// lacks `id` or `state`, a number or a state is none, or an id comes twice.
 base::Result<std::vector<RosterEntry>> parse_roster(std::string_view packet);
 
 }  // namespace holdfast::fleet

@@ -101,9 +101,9 @@ class Alone(service.Process):
 
 @pytest.mark.parametrize("other", [("--weights", "q8"), ("--set", "engine.kv_type=bf16")], ids=["weights", "kv"])
 def test_an_answer_never_goes_on_where_the_bits_differ(tmp_path, other):
-    slow = ("--model", str(service.MODEL), "--set", "worker.tokens_per_second=60")
+    slow = ("--model", str(service.MODEL), "--set", "worker.tokens_per_second=200")
     workers = [Alone(tmp_path, "worker", *slow), Alone(tmp_path, "worker", *slow, *other)]
-    gateway = Alone(tmp_path, "gateway", *(f"--instance={w.url},kind=holdfast" for w in workers), "--set", "timeouts.place=1s")
+    gateway = Alone(tmp_path, "gateway", *(f"--instance={w.url},kind=holdfast" for w in workers), "--set", "timeouts.total=3s")
     try:
         for process in (*workers, gateway):
             process.wait_ready()
@@ -113,6 +113,7 @@ def test_an_answer_never_goes_on_where_the_bits_differ(tmp_path, other):
         body = {**SUM, "model": "tiny-r1", "stream": True, "stream_options": {"include_usage": True},
                 "ignore_eos": True, "max_tokens": 400}
         struck, answer = asyncio.run(ask_and_kill_worker(gateway, workers, body))
+        # It waited for one like the first until its time was over.
         assert answer.error and answer.error.startswith("error event"), answer
         # The other one is ready all the time, and serves what begins anew.
         (left,) = [w for w in workers if w is not struck]
