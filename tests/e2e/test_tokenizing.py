@@ -1,5 +1,6 @@
 """/tokenize and /detokenize on a worker and through the gateway, and how templates write conversations."""
 
+import concurrent.futures
 import json
 import os
 import signal
@@ -79,7 +80,6 @@ def test_it_is_asked_again_elsewhere_when_an_instance_dies(start):
     victim = target.instances()[0]["pid"]
     os.kill(victim, signal.SIGSTOP)
     bodies = [{"prompt": "What is 3478?"}] * 6
-    import concurrent.futures
     with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
         asked = [pool.submit(ask, target.url, "/tokenize", body) for body in bodies]
         service.wait_until(lambda: sum(a.done() for a in asked) >= 1, "the other one answers")
