@@ -75,12 +75,13 @@ int run(const std::vector<std::string>& arguments, cli::Streams streams) {
     root.require_subcommand(0, 1);
     root.formatter(std::make_shared<HelpFormatter>());
     root.set_help_flag("-h,--help", "Show this text, or that of a command");
+    for (const AddCommand add : commands) add(root, shell);
+    // Set last: commands take over the text that stands when they are added.
     root.footer(
         "Start here:\n"
         "  holdfast serve                  serve the bundled model on http://127.0.0.1:8080\n"
         "  holdfast chat \"Why is 7 prime?\"  ask it something\n\n"
         "`holdfast COMMAND --help` explains a command.");
-    for (const AddCommand add : commands) add(root, shell);
     try {
         auto reversed = arguments;  // as CLI11 wants them
         std::ranges::reverse(reversed);

@@ -23,7 +23,7 @@ void add_config(CLI::App& root, Shell& shell) {
 
     auto* check = command->add_subcommand("check", "Check a YAML file (and the environment)");
     auto path = std::make_shared<std::string>();
-    check->add_option("FILE", *path, "the file to check")->required();
+    check->add_option("FILE", *path, "the file to check")->type_name("")->required();
     check->callback([&shell, flags, load, path] {
         flags->set_file(*path);
         shell.chosen = [load, path] {

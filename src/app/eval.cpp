@@ -12,6 +12,7 @@
 #include "app/interrupt_flag.h"
 #include "app/model_flags.h"
 #include "app/progress_line.h"
+#include "app/pulled_models.h"
 #include "eval/corpus.h"
 #include "eval/evaluate.h"
 #include "eval/recorded.h"
@@ -77,9 +78,11 @@ base::Result<std::vector<eval::Entrant>> read_entrants(const Flags& flags,
     if (alone && (!flags.recorded.empty() || kv_type != cpu::KvType::f32))
         entrants.push_back(
             entrant(flags, file.names(std::nullopt), flags.model, std::nullopt, kv_type));
-    if (!flags.against.empty())
+    if (!flags.against.empty()) {
+        HF_TRY_ASSIGN(auto against, find_model(flags.against));
         entrants.push_back(
-            entrant(flags, base_name(flags.against), flags.against, std::nullopt, kv_type));
+            entrant(flags, base_name(flags.against), std::move(against), std::nullopt, kv_type));
+    }
     for (const std::string& name : flags.weights) {
         HF_TRY_ASSIGN(const auto type, parse_weights(name));
         entrants.push_back(entrant(flags, file.names(type), flags.model, type, kv_type));
@@ -136,13 +139,14 @@ base::Result<> read_corpus(const Flags& flags, Setting& setting, chat::TokenId e
     return {};
 }
 
-base::Result<Setting> read_flags(const Flags& flags) {
+base::Result<Setting> read_flags(Flags& flags) {
     if (!flags.against.empty() && !flags.weights.empty())
         return base::fail(Code::invalid, "--against and --weights exclude each other");
     if (!flags.record.empty() && !flags.recorded.empty())
         return base::fail(Code::invalid, "--record and --recorded exclude each other");
     if (flags.windows.stride == 0 || flags.windows.stride > flags.windows.window)
         return base::fail(Code::invalid, "--stride: must be 1 to --window");
+    HF_TRY_ASSIGN(flags.model, find_model(flags.model));
     HF_TRY_ASSIGN(const auto file, perf::FileWeights::open(flags.model));
     Setting setting;
     HF_TRY_ASSIGN(
@@ -164,7 +168,7 @@ base::Result<Setting> read_flags(const Flags& flags) {
     return setting;
 }
 
-int evaluate(const Flags& flags, const Shell& shell) {
+int evaluate(Flags& flags, const Shell& shell) {
     const auto setting = read_flags(flags);
     if (!setting) return complain(shell, setting.error().what, usage_exit);
     const auto result = [&] {
@@ -214,10 +218,10 @@ void add_corpus_options(CLI::App& command, Flags& flags) {
 }
 
 void add_options(CLI::App& command, Flags& flags) {
-    command.add_option("MODEL", flags.model, "a model's folder or GGUF file: the reference")
+    command.add_option("MODEL", flags.model, "the reference: a folder, GGUF file or pulled model")
         ->type_name("")
         ->required();
-    command.add_option("--against", flags.against, "another file of the same model to compare")
+    command.add_option("--against", flags.against, "another form of the same model to compare")
         ->type_name("MODEL");
     command
         .add_option(

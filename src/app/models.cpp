@@ -80,13 +80,13 @@ void add_models(CLI::App& root, Shell& shell) {
 
     auto* removal = command->add_subcommand("remove", "Remove models and unfinished pulls");
     auto names = std::make_shared<std::vector<std::string>>();
-    removal->add_option("MODEL", *names, "ORG/NAME[@REVISION][:FILE]")->required();
+    removal->add_option("MODEL", *names, "ORG/NAME[@REVISION][:FILE]")->type_name("")->required();
     removal->callback(
         [&shell, names] { shell.chosen = [&shell, names] { return remove(shell, *names); }; });
 
     auto* path = command->add_subcommand("path", "Print where a complete one lies");
     auto name = std::make_shared<std::string>();
-    path->add_option("MODEL", *name, "ORG/NAME[@REVISION][:FILE]")->required();
+    path->add_option("MODEL", *name, "ORG/NAME[@REVISION][:FILE]")->type_name("")->required();
     path->callback(
         [&shell, name] { shell.chosen = [&shell, name] { return print_path(shell, *name); }; });
 

@@ -9,6 +9,7 @@
 #include "app/interrupt_flag.h"
 #include "app/model_flags.h"
 #include "app/progress_line.h"
+#include "app/pulled_models.h"
 #include "model/random.h"
 #include "perf/file_weights.h"
 #include "perf/machine.h"
@@ -44,14 +45,15 @@ base::Result<perf::Subject> subject_of_shape(const Flags& flags) {
 
 base::Result<perf::Subject> subject_of_file(const Flags& flags) {
     perf::Subject subject{.name = base_name(flags.model)};
-    HF_TRY_ASSIGN(const auto found, perf::FileWeights::open(flags.model));
+    HF_TRY_ASSIGN(const std::string path, find_model(flags.model));
+    HF_TRY_ASSIGN(const auto found, perf::FileWeights::open(path));
     subject.config = found.config();
     HF_TRY_ASSIGN(const auto converted, parse_weights(flags.weights));
     subject.weights = found.names(converted);
     if (converted) subject.weights += " from " + found.names(std::nullopt);
     HF_TRY_ASSIGN(const perf::WeightBytes bytes, found.bytes(converted));
     subject.step_weight_bytes = bytes.step;
-    subject.make = [path = flags.model, converted](model::LoadOptions options) {
+    subject.make = [path, converted](model::LoadOptions options) {
         options.weights = converted;
         return model::load(path, options);
     };
@@ -107,7 +109,7 @@ int measure(Flags& flags, const Shell& shell) {
 void add_options(CLI::App& command, Flags& flags) {
     perf::Options& options = flags.options;
     options.threads = {perf::processor_threads()};
-    command.add_option("MODEL", flags.model, "a model's folder or GGUF file")->type_name("");
+    command.add_option("MODEL", flags.model, "a folder, GGUF file or pulled model")->type_name("");
     command
         .add_option("--shape", flags.shape,
                     fmt::format("random weights instead: {}", fmt::join(shape_names(), ", ")))
@@ -129,21 +131,27 @@ void add_options(CLI::App& command, Flags& flags) {
     command
         .add_option("-p,--prompts", options.prompts, "tokens of each prefill; 0: none [128,512]")
         ->type_name("N,...")
-        ->delimiter(',');
+        ->delimiter(',')
+        ->check(CLI::Range(0U, 1U << 20));
     command
         .add_option("-b,--batches", options.batches,
                     "sequences that decode at once; 0: none [1,8,16,32]")
         ->type_name("N,...")
-        ->delimiter(',');
+        ->delimiter(',')
+        ->check(CLI::Range(0U, 4'096U));
     command.add_option("-n,--tokens", options.tokens, "that each sequence decodes [32]")
-        ->type_name("N");
+        ->type_name("N")
+        ->check(CLI::Range(1U, 1U << 20));
     command.add_option("-t,--threads", options.threads, "numbers of threads [all]")
         ->type_name("N,...")
-        ->delimiter(',');
+        ->delimiter(',')
+        ->check(CLI::Range(1U, 1'024U));
     command.add_option("-r,--rounds", options.rounds, "of everything, interleaved [5]")
-        ->type_name("N");
+        ->type_name("N")
+        ->check(CLI::Range(1U, 1'000'000U));
     command.add_option("--depth", options.depth, "positions before the measured ones [128]")
-        ->type_name("N");
+        ->type_name("N")
+        ->check(CLI::Range(0U, 1U << 20));
     command
         .add_option("--write", flags.write,
                     "write the shape's random model as a GGUF file, and measure nothing")

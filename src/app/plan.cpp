@@ -8,6 +8,7 @@
 
 #include "app/commands.h"
 #include "app/model_flags.h"
+#include "app/pulled_models.h"
 #include "config/values.h"
 #include "model/random.h"
 #include "perf/file_weights.h"
@@ -67,9 +68,10 @@ base::Result<plan::Candidate> read_shape(const std::string& name, std::optional<
 }
 
 // As it is in the file, and converted to what is smaller; or only what is wanted.
-base::Result<plan::Candidate> read_file(const std::string& path, std::optional<DataType> only) {
+base::Result<plan::Candidate> read_file(const std::string& model, std::optional<DataType> only) {
+    HF_TRY_ASSIGN(const std::string path, find_model(model));
     HF_TRY_ASSIGN(const auto found, perf::FileWeights::open(path));
-    plan::Candidate candidate{.name = base_name(path), .config = found.config()};
+    plan::Candidate candidate{.name = base_name(model), .config = found.config()};
     if (only) {
         HF_TRY_ASSIGN(const auto bytes, found.bytes(only));
         candidate.precisions.emplace_back(found.names(only), bytes);
@@ -161,7 +163,8 @@ void add_prices(CLI::App& command, Flags& flags) {
 }
 
 void add_options(CLI::App& command, Flags& flags) {
-    command.add_option("MODEL", flags.model, "a model's folder or GGUF file [all R1 distills]")
+    command
+        .add_option("MODEL", flags.model, "a folder, GGUF file or pulled model [all R1 distills]")
         ->type_name("");
     command
         .add_option("--shape", flags.shape,

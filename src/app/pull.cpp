@@ -7,12 +7,11 @@
 #include <memory>
 
 #include "app/commands.h"
+#include "app/interrupt_flag.h"
 #include "base/clock.h"
 
 namespace holdfast::app {
 namespace {
-
-constexpr int interrupted_exit = 130;  // as shells say it of Ctrl-C
 
 struct PullFlags {
     std::string model, to, kind, token;
@@ -125,6 +124,7 @@ void add_pull(CLI::App& root, Shell& shell) {
         ->add_option("MODEL", flags->model,
                      "ORG/NAME[@REVISION][:FILE]; FILE is a GGUF file or a part of its name, such "
                      "as Q4_K_M")
+        ->type_name("")
         ->required();
     command->add_option("--to", flags->to, "a new folder to put it in, instead of the cache")
         ->type_name("DIR");
@@ -151,7 +151,11 @@ void add_pull(CLI::App& root, Shell& shell) {
     command->footer(
         "HF_ENDPOINT names another hub or mirror, such as https://modelscope.cn. What has come is\n"
         "kept when a pull ends early, however it ends: the same command goes on from there. Every\n"
-        "file is checked against the checksum that the hub lists.");
+        "file is checked against the checksum that the hub lists.\n\n"
+        "Examples:\n"
+        "  holdfast pull deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B\n"
+        "  holdfast pull bartowski/DeepSeek-R1-Distill-Qwen-7B-GGUF:Q4_K_M\n"
+        "  HF_ENDPOINT=https://modelscope.cn holdfast pull ORG/NAME --to /srv/models/r1");
     command->callback(
         [&shell, flags] { shell.chosen = [&shell, flags] { return pull(*flags, shell); }; });
 }

@@ -58,6 +58,18 @@ void use_pulled_models(config::Settings& settings,
     }
 }
 
+base::Result<std::string> find_model(const std::string& text) {
+    std::error_code error;
+    if (fs::exists(text, error)) return text;
+    if (auto pulled = hub::find_pulled(hub::system_environment(), text)) return *std::move(pulled);
+    const auto reference = hub::parse_reference(text);
+    return base::fail(base::Code::not_found, "there is no model {}\n  next: {}", text,
+                      reference ? fmt::format("check the path; `holdfast pull {0}` gets {0} from "
+                                              "a hub",
+                                              reference->text())
+                                : "name a model's folder, a GGUF file or a pulled model");
+}
+
 std::string advice_on_missing(const std::string& path) {
     if (const auto reference = reference_below(path, current_folder()))
         return fmt::format("check --model; `holdfast pull {0}` gets {0} from a hub",

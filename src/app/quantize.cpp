@@ -9,6 +9,9 @@
 #include <vector>
 
 #include "app/commands.h"
+#include "app/interrupt_flag.h"
+#include "app/progress_line.h"
+#include "app/pulled_models.h"
 #include "config/suggest.h"
 #include "tensor/data_type.h"
 
@@ -36,31 +39,6 @@ base::Result<DataType> read_type(const std::string& flag, const std::string& tex
                       fmt::join(known, ", "), config::suggestion(text, known));
 }
 
-// "writing 12 %" on one line of a terminal, that is gone in the end.
-class ProgressLine {
-public:
-    explicit ProgressLine(int fd) : fd_(fd), is_shown_(cli::is_terminal(fd)) {}
-    ~ProgressLine() {
-        if (is_shown_) cli::write_text(fd_, "\r\x1b[K");
-    }
-    ProgressLine(const ProgressLine&) = delete;
-    ProgressLine& operator=(const ProgressLine&) = delete;
-
-    void show(convert::Step step, double share) {
-        const std::string text =
-            fmt::format("\r{} {:3.0f} %", step == convert::Step::writing ? "writing " : "checking",
-                        100 * share);
-        if (!is_shown_ || text == last_) return;
-        cli::write_text(fd_, text);
-        last_ = text;
-    }
-
-private:
-    int fd_;
-    bool is_shown_;
-    std::string last_;
-};
-
 std::string size_text(std::uint64_t bytes) {
     const auto count = static_cast<double>(bytes);
     if (bytes >= 1ULL << 30) return fmt::format("{:.2f} GiB", count / (1ULL << 30));
@@ -87,7 +65,7 @@ std::string report_text(const Flags& flags, const convert::QuantizeReport& repor
 }
 
 int quantize(const Flags& flags, const Shell& shell) {
-    convert::QuantizeOptions options{.in = flags.in, .out = flags.out};
+    convert::QuantizeOptions options{.in = {}, .out = flags.out};
     options.threads = flags.threads;
     options.replace = flags.force;
     const auto type = read_type("--type", flags.type);
@@ -98,17 +76,25 @@ int quantize(const Flags& flags, const Shell& shell) {
         if (!head) return complain(shell, head.error().what, usage_exit);
         options.head = *head;
     }
+    const auto in = find_model(flags.in);
+    if (!in) return complain(shell, in.error().what, usage_exit);
+    options.in = *in;
     base::Result<convert::QuantizeReport> report;
     {
-        ProgressLine line(shell.streams.error);
-        cli::Interrupt interrupt;  // so that Ctrl-C leaves no half file
-        options.on_progress = [&](convert::Step step, double share) {
-            line.show(step, share);
-            return !interrupt.take();
+        const ProgressLine line(shell.streams.error);
+        const InterruptFlag interrupt;  // so that Ctrl-C leaves no half file
+        options.on_progress = [&, shown = std::string()](convert::Step step, double share) mutable {
+            const auto* const verb = step == convert::Step::writing ? "writing" : "checking";
+            auto text = fmt::format("{} {:.0f} %", verb, 100 * share);
+            if (text != shown) line.show(text);
+            shown = std::move(text);
+            return !interrupt.is_set();
         };
         report = convert::quantize(options);
     }
     if (!report) {
+        if (report.error().code == base::Code::cancelled)
+            return complain(shell, report.error().what, interrupted_exit);
         const bool exists = report.error().what.ends_with("exists already");
         return complain(shell,
                         report.error().what + (exists ? "\n  next: --force replaces it" : ""));
@@ -122,7 +108,7 @@ int quantize(const Flags& flags, const Shell& shell) {
 void add_quantize(CLI::App& root, Shell& shell) {
     auto* command = root.add_subcommand("quantize", "Write a model's weights in a smaller format");
     auto flags = std::make_shared<Flags>();
-    command->add_option("IN", flags->in, "a Hugging Face folder, or a GGUF file")
+    command->add_option("IN", flags->in, "a Hugging Face folder, a GGUF file or a pulled model")
         ->type_name("")
         ->required();
     command->add_option("OUT", flags->out, "the GGUF file to write")->type_name("")->required();

@@ -21,7 +21,7 @@ std::string text_of(const element& object, std::string_view name) {
     std::string_view text;
     std::int64_t number = 0;
     if (object[name].get(text) == simdjson::SUCCESS && !text.empty()) {
-        auto clean = printable(text.substr(0, 200));
+        auto clean = printable(text.substr(0, 400));
         std::ranges::replace(clean, '\n', ' ');
         return clean;
     }

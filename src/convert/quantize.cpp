@@ -93,7 +93,7 @@ private:
             const double share =
                 static_cast<double>(elements_done_) / static_cast<double>(elements_);
             if (options_.on_progress && !options_.on_progress(step, share))
-                return base::fail(Code::cancelled, "{}: given up", options_.out);
+                return base::fail(Code::cancelled, "interrupted; {} was not written", options_.out);
         }
         return {};
     }

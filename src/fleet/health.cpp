@@ -128,7 +128,10 @@ void Health::observer_stalled(base::Instant now) {
 }
 
 Verdict Health::verdict() const {
-    if (process_ == ProcessState::down) return {State::down, "the process is not running"};
+    if (process_ == ProcessState::down) {
+        const std::string what = "the process is not running";
+        return {State::down, process_why_.empty() ? what : what + ": " + process_why_};
+    }
     if (process_ == ProcessState::draining) return {State::draining, "told to stop"};
     if (fault_ != Fault::none) return fault_verdict();
     if (!answer_ || !answer_->ready || answer_->draining) return answer_verdict();

@@ -57,7 +57,11 @@ public:
     void answered(base::Instant sent, base::Instant now, const Answer& answer);
     void failed(base::Instant sent, base::Instant now, ProbeFailure failure, std::string_view why);
     void reported(base::Instant now, Outcome outcome);
-    void process(ProcessState state) { process_ = state; }
+    // `reason`: why there is no process, where that is known.
+    void process(ProcessState state, std::string reason = {}) {
+        process_ = state;
+        process_why_ = std::move(reason);
+    }
     // The observer itself stood still until `now` (a stopped process, a paused machine): silence
     // measured across that time says nothing about the instance.
     void observer_stalled(base::Instant now);
@@ -83,6 +87,7 @@ private:
     HealthOptions options_;
     base::Duration silence_max_;
     ProcessState process_ = ProcessState::unknown;
+    std::string process_why_;
 
     std::optional<Answer> answer_;  // the last one
     bool ready_once_ = false;

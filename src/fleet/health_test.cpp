@@ -324,6 +324,8 @@ TEST(Health, ObeysTheKeeper) {
     world.health.process(ProcessState::down);
     EXPECT_EQ(world.state(), State::down);
     EXPECT_EQ(world.reason(), "the process is not running");
+    world.health.process(ProcessState::down, "exited with code 1");
+    EXPECT_EQ(world.reason(), "the process is not running: exited with code 1");
     world.health.process(ProcessState::running);
     EXPECT_EQ(world.state(), State::ready);
 }

@@ -71,7 +71,7 @@ void Member::follow(const RosterEntry& entry) {
     has_address_ = has_address;
     if (has_address) target_.url = std::move(url);
     if (new_process || moved) begin_life();
-    health_.process(process_);
+    health_.process(process_, entry.reason);
     if (process_ == ProcessState::down) reported_load_ = 0;
 }
 

@@ -44,6 +44,11 @@ base::Result<RosterEntry> parse_line(std::string_view line) {
     RosterEntry entry;
     std::optional<ProcessState> state;
     while (!line.empty()) {
+        constexpr std::string_view reason = "reason=";
+        if (line.starts_with(reason)) {
+            entry.reason = line.substr(reason.size());
+            break;
+        }
         std::string_view value = take_until(line, ' ');
         const std::string_view name = take_until(value, '=');
         if (name == "id") {

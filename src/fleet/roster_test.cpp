@@ -7,7 +7,7 @@ namespace holdfast::fleet {
 TEST(Roster, ReadsTheListOfTheProtocolPage) {
     const auto entries = parse_roster(
         "id=a pid=4711 restarts=2 state=running listen=127.0.0.1:43211\n"
-        "id=b pid=0 restarts=1 state=down listen=-\n");
+        "id=b pid=0 restarts=1 state=down listen=- reason=exited with code 1: id=a is cut short\n");
     ASSERT_TRUE(entries);
     ASSERT_EQ(entries->size(), 2U);
     const RosterEntry& a = (*entries)[0];
@@ -20,6 +20,9 @@ TEST(Roster, ReadsTheListOfTheProtocolPage) {
     EXPECT_EQ(b.pid, 0);
     EXPECT_EQ(b.state, ProcessState::down);
     EXPECT_EQ(b.listen, "");
+    EXPECT_EQ(a.reason, "");
+    EXPECT_EQ(b.id, "b");
+    EXPECT_EQ(b.reason, "exited with code 1: id=a is cut short");
 }
 
 TEST(Roster, SkipsFieldsItDoesNotKnowAndTakesAnyOrder) {

@@ -46,6 +46,7 @@ struct Keeper::Slot {
     const WorkerPlan* worker = nullptr;  // none for the gateway
     Child child;
     LogFile log;
+    std::string last_end;  // how its last process ended, and the last thing that it logged
     std::string status_said;
     base::Instant status_said_at{};
 };
@@ -270,12 +271,15 @@ void Keeper::buried(Slot& slot, int pid, int status) {
     const auto now = clock_.now();
     if (slot.worker == nullptr) roster_channel_.close();
     slot.child.exited(now, jitter());
+    const auto last = folder_.usable() ? slot.log.last_line() : std::string();
+    slot.last_end = describe_exit(status);
+    // Who is killed says nothing about it.
+    if (WIFEXITED(status) && !last.empty()) slot.last_end += ": " + last;
     const bool for_good = slot.child.phase() == Phase::stopped;
     if (for_good && (WIFEXITED(status) ? WEXITSTATUS(status) == 0 : stop_signals_ > 1)) return;
     std::string text = fmt::format("{} (process {}) {}", slot.name, pid, describe_exit(status));
     if (!for_good)
         text += fmt::format("; starting it again in {}", pause_text(slot.child.pause(now)));
-    const auto last = folder_.usable() ? slot.log.last_line() : std::string();
     if (!last.empty()) text += fmt::format("; its last log line: {}", last);
     say("{}", text);
 }
@@ -308,9 +312,15 @@ bool Keeper::all_stopped() const {
 }
 
 std::string Keeper::roster() const {
+    // Reasons have half of a packet: the rest is room for the list itself.
+    std::size_t reasons_left = roster_bytes_max / 2;
     std::string out;
-    for (const auto& slot : slots_)
-        if (slot->worker != nullptr) out += roster_line(slot->worker->id, slot->child);
+    for (const auto& slot : slots_) {
+        if (slot->worker == nullptr) continue;
+        const bool fits = slot->last_end.size() <= reasons_left;
+        if (fits) reasons_left -= slot->last_end.size();
+        out += roster_line(slot->worker->id, slot->child, fits ? slot->last_end : std::string());
+    }
     return out;
 }
 

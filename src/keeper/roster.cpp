@@ -9,10 +9,12 @@
 
 namespace holdfast::keeper {
 
-std::string roster_line(const std::string& id, const Child& child) {
-    return fmt::format("id={} pid={} restarts={} state={} listen={}\n", id, child.pid(),
-                       child.restarts(), roster_word(child.phase()),
-                       child.listen().empty() ? "-" : child.listen());
+std::string roster_line(const std::string& id, const Child& child, const std::string& reason) {
+    auto line = fmt::format("id={} pid={} restarts={} state={} listen={}", id, child.pid(),
+                            child.restarts(), roster_word(child.phase()),
+                            child.listen().empty() ? "-" : child.listen());
+    if (child.pid() == 0 && !reason.empty()) line += " reason=" + reason;
+    return line + '\n';
 }
 
 base::Result<base::UniqueFd> RosterChannel::renew() {

@@ -28,7 +28,7 @@ base::Result<> check(const LoadOptions& options) {
     if (options.batch_tokens_max == 0 || options.batch_tokens_max > batch_tokens_limit)
         return base::fail(Code::invalid, "batch_tokens_max: {} is not in [1, {}]",
                           options.batch_tokens_max, batch_tokens_limit);
-    if (options.native_numerics && !cpu::has_native_numerics())
+    if (options.native_numerics && !cpu::has_numerics(cpu::native_numerics()))
         return base::fail(Code::unavailable,
                           "numerics: this processor has no bf16 dot products for native numerics");
     return {};

@@ -14,15 +14,32 @@ def shared(tmp_path_factory):
         yield target
 
 
+@pytest.fixture(scope="session")
+def gguf(tmp_path_factory):
+    """The bundled model as GGUF files, by the type of their weights."""
+    folder = tmp_path_factory.mktemp("gguf")
+    made = {}
+
+    def path(kind: str) -> pathlib.Path:
+        if kind not in made:
+            file = folder / f"tiny-{kind}.gguf"
+            done = service.command("quantize", service.MODEL, file, "--type", kind)
+            assert done.returncode == 0, done.stderr
+            made[kind] = file
+        return made[kind]
+
+    return path
+
+
 @pytest.fixture
 def start(tmp_path: pathlib.Path):
     """Starts services that the test may break; all are stopped at its end."""
     started = []
 
-    def begin(*flags: str, instances: int = 2) -> service.Service:
+    def begin(*flags: str, instances: int = 2, models: tuple = (service.MODEL,)) -> service.Service:
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        target = service.Service(folder, *flags, instances=instances)
+        target = service.Service(folder, *flags, instances=instances, models=models)
         started.append(target)
         return target
 

@@ -2,6 +2,8 @@
 
     make kill-test                                  200 kills with SIGKILL
     make kill-test ARGS="--signal STOP --kills 50"  hangs instead of deaths
+    make kill-test ARGS="-- --weights q8 --set engine.kv_type=q8"
+                                                    what follows -- are flags of `holdfast serve`
 
 Prints failures, differences, and the longest gap that a client saw in a stream.
 """
@@ -89,6 +91,7 @@ def report(results, killer: Killer) -> int:
 
 async def run(arguments: argparse.Namespace) -> int:
     flags = [f"--threads={arguments.threads}"] if arguments.threads else []
+    flags += arguments.flags
     with service.running(None, *flags, instances=arguments.instances) as target:
         bodies = load.questions(arguments.questions, arguments.seed)
         print(f"undisturbed: {len(bodies)} requests at concurrency {arguments.concurrency}", flush=True)
@@ -113,6 +116,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--questions", type=int, default=96)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags of `holdfast serve`")
     return 1 if asyncio.run(run(parser.parse_args())) else 0
 
 

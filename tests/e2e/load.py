@@ -55,9 +55,10 @@ def questions(count: int, seed: int) -> list[dict]:
     return bodies
 
 
-async def ask(session: aiohttp.ClientSession, url: str, body: dict) -> Answer:
-    """One request; never raises, an error becomes part of the answer."""
-    answer = Answer()
+async def ask(session: aiohttp.ClientSession, url: str, body: dict, answer: Answer | None = None) -> Answer:
+    """One request; never raises, an error becomes part of the answer. One that is given grows
+    while the stream does."""
+    answer = answer or Answer()
     started = time.monotonic()
     try:
         async with session.post(url + "/v1/chat/completions", json=body) as response:

@@ -56,6 +56,17 @@ def post(url: str, body, headers: dict | None = None, timeout: float = 120.0):
         return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
 
 
+def clean_environment() -> dict:
+    """This process's environment without Holdfast's own variables."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
+
+
+def command(*arguments: str, timeout: float = 120.0, **options) -> subprocess.CompletedProcess:
+    """Runs one `holdfast` command to its end."""
+    return subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+                          env=clean_environment(), **options)
+
+
 class Process:
     """One `holdfast` command that answers HTTP at `url`."""
 
@@ -63,9 +74,8 @@ class Process:
         self.url = url
         self.log = log
         self._output = open(log, "wb")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
         self.process = subprocess.Popen(
-            [str(BINARY), *command], stdout=self._output, stderr=subprocess.STDOUT, env=environment
+            [str(BINARY), *command], stdout=self._output, stderr=subprocess.STDOUT, env=clean_environment()
         )
 
     def answers(self, path: str, status: int = 200) -> bool:
@@ -98,12 +108,12 @@ class Process:
 class Service(Process):
     """`holdfast serve` with gateway and workers."""
 
-    def __init__(self, folder: pathlib.Path, *flags: str, instances: int = 2):
+    def __init__(self, folder: pathlib.Path, *flags: str, instances: int = 2, models: tuple = (MODEL,)):
         self.folder = folder
         self.port = free_port()
         super().__init__(
             ["serve", "--listen", f"127.0.0.1:{self.port}", "--state-dir", str(folder / "state"),
-             "--model", str(MODEL), "--instances", str(instances), *flags],
+             *(f"--model={model}" for model in models), "--instances", str(instances), *flags],
             f"http://127.0.0.1:{self.port}", folder / "serve.log",
         )
 

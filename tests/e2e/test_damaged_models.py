@@ -78,3 +78,64 @@ def test_the_other_workers_go_on(tmp_path, start):
     assert status == 200
     service.wait_until(lambda: "model.safetensors" in target.log.read_text(), "the reason is told")
     assert [i["state"] for i in target.instances() if i["model"] != "tiny-r1"] != ["ready"]
+
+
+def change_value(path: pathlib.Path, key: str, data: bytes) -> None:
+    """Overwrites the beginning of a scalar's value in a GGUF file's metadata."""
+    content = path.read_bytes()
+    at = content.index(struct.pack("<Q", len(key)) + key.encode()) + 8 + len(key) + 4
+    path.write_bytes(content[:at] + data + content[at + len(data):])
+
+
+def overwrite(path: pathlib.Path, at: int, data: bytes) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + data + content[at + len(data):])
+
+
+# What is done to the file, and what the reason must name beside the file.
+GGUF_DAMAGES = {
+    "cut in the tensors": (lambda p: cut(p, p.stat().st_size - 1000), ["tensor", "cut short"]),
+    "cut in the metadata": (lambda p: cut(p, 2000), ["offset"]),
+    "cut in the header": (lambda p: cut(p, 10), ["offset", "tensors"]),
+    "empty": (lambda p: cut(p, 0), []),
+    "no GGUF": (lambda p: overwrite(p, 0, b"HTML"), ["offset", "GGUF"]),
+    "unknown version": (lambda p: overwrite(p, 4, struct.pack("<I", 99)), ["version 99"]),
+    "endless tensors": (lambda p: overwrite(p, 8, struct.pack("<Q", 2**63)), ["offset", "tensors"]),
+    "endless metadata": (lambda p: overwrite(p, 16, struct.pack("<Q", 2**64 - 1)), ["offset", "metadata"]),
+    "a key without end": (lambda p: overwrite(p, 24, struct.pack("<Q", 2**62)), ["offset 32", "key"]),
+    "no layers": (lambda p: change_value(p, "qwen2.block_count", struct.pack("<I", 0)), ["qwen2.block_count"]),
+    "too many layers": (lambda p: change_value(p, "qwen2.block_count", struct.pack("<I", 99)), ["layers.4."]),
+    "heads that do not divide": (lambda p: change_value(p, "qwen2.attention.head_count", struct.pack("<I", 7)),
+                                 ["head_count"]),
+    "other width": (lambda p: change_value(p, "qwen2.embedding_length", struct.pack("<I", 4096)), ["shape"]),
+}
+
+
+@pytest.mark.parametrize("damage", GGUF_DAMAGES)
+def test_a_damaged_gguf_file_is_refused_with_place_and_reason(tmp_path, gguf, damage):
+    file = tmp_path / "damaged.gguf"
+    shutil.copy(gguf("q8_0"), file)
+    spoil, words = GGUF_DAMAGES[damage]
+    spoil(file)
+    done = service.command("worker", "--model", file, "--listen", "127.0.0.1:0")
+    assert done.returncode == 1
+    assert all(word in done.stderr for word in ["damaged.gguf", *words]), done.stderr
+
+
+def test_status_tells_why_a_worker_is_down_and_the_other_model_goes_on(tmp_path, gguf, start):
+    file = tmp_path / "damaged.gguf"
+    shutil.copy(gguf("q8_0"), file)
+    cut(file, file.stat().st_size - 1000)
+    target = start(instances=1, models=(service.MODEL, file)).wait_ready()
+    reason = "the process is not running: exited with code 1: "
+
+    def shown():
+        return [i["reason"] for i in target.instances() if i["model"] == "damaged" and i["reason"].startswith(reason)]
+
+    (said,) = service.wait_until(shown, "the reason is in the status")
+    assert str(file) in said and "cut short" in said
+    for said in (target.log.read_text(), service.command("status", "--url", target.url, "-o", "json").stdout):
+        assert str(file) in said and "cut short" in said
+    status, _, _ = service.post(target.url + "/v1/chat/completions",
+                                {"model": "tiny-r1", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5})
+    assert status == 200

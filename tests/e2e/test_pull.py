@@ -351,6 +351,37 @@ def test_a_folder_of_ones_own_is_made_whole_and_never_overwritten(puller, hub, t
     assert [p.name for p in other.iterdir()] == ["file"]
 
 
+def test_a_mount_point_cannot_become_a_model(puller, hub, small_disk):
+    said = puller.refuse(REPO, "--to", str(small_disk))
+    assert f"{small_disk} is a mount point" in said and f"--to {small_disk}/Tiny-R1" in said
+    assert hub.sent() == 0 and list(small_disk.iterdir()) == []
+    assert not small_disk.with_name("disk.partial").exists()
+    hub.files["model.safetensors"] = WEIGHTS[:4 * MIB]
+    assert puller.pull(REPO, "--to", f"{small_disk}/Tiny-R1") == small_disk / "Tiny-R1"
+
+
+def test_without_checksums_the_size_is_checked_and_nothing_is_taken_up_again(puller, hub):
+    hub.faults.no_checksums = True
+    hub.faults.lying_size = 5
+    assert "model.safetensors" in puller.refuse(REPO)
+    hub.faults.lying_size = 0
+    hub.faults.hold_after = 2 * MIB + 70_000
+    before = len(hub.log)
+    process = puller.start("pull", REPO, "--jobs", "1")
+    service.wait_until(lambda: hub.sent(before) > 2 * MIB, "two blocks have come")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    hub.faults.release.set()
+    before = len(hub.log)
+    done = puller.run("pull", REPO)
+    assert done.returncode == 0, done.stderr
+    assert "warning: the hub gives no checksum for 3 of 3 files" in done.stderr
+    assert hub.sent(before) == len(WEIGHTS), "nobody could say whether the old part is of the same file"
+    folder = pathlib.Path(done.stdout.splitlines()[0])
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
 def test_modelscope_is_understood(puller, hub):
     folder = puller.pull(REPO, "--hub", "modelscope")
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
@@ -381,6 +412,13 @@ def test_a_pulled_model_is_served_by_its_name(tmp_path):
         missing = puller.run("serve", "--model", REPO, "--state-dir", str(tmp_path / "state"))
         assert missing.returncode == 1 and f"holdfast pull {REPO}" in missing.stderr
         puller.pull(REPO)
+    assert REPO in puller.run("models", "list").stdout
+    planned = puller.run("plan", REPO, "--device", "RTX 4090")
+    assert planned.returncode == 0 and "Tiny-R1" in planned.stdout
+    scored = puller.run("eval", REPO, "--text", str(service.MODEL / "README.md"), "--limit", "1")
+    assert scored.returncode == 0, scored.stderr
+    unknown = puller.run("perf", "acme/Other")
+    assert unknown.returncode == 2 and "holdfast pull acme/Other" in unknown.stderr
     port = service.free_port()
     worker = puller.start("worker", "--model", REPO, "--listen", f"127.0.0.1:{port}")
     drain = threading.Thread(target=worker.stderr.read)
