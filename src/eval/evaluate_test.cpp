@@ -29,6 +29,10 @@ Entrant entrant(std::string name, std::optional<tensor::DataType> weights = std:
             }};
 }
 
+Entrant missing() {
+    return {"missing", [](std::uint32_t) { return model::load("/nonexistent/r1.gguf", {}); }};
+}
+
 class Evaluate : public testing::Test {
 protected:
     void SetUp() override {
@@ -102,14 +106,13 @@ TEST_F(Evaluate, QuantizationIsSeen) {
 }
 
 TEST_F(Evaluate, WhatCannotBeLoadedHasAReasonAndTheRestFigures) {
-    const auto result = run({entrant("bf16"), entrant("q4_k", tensor::DataType::q4_k),
-                             entrant("q8_0", tensor::DataType::q8_0)},
-                            task(2));
+    const auto result =
+        run({entrant("bf16"), missing(), entrant("q8_0", tensor::DataType::q8_0)}, task(2));
     ASSERT_TRUE(result) << result.error().what;
-    EXPECT_THAT(result->scores[1].error, HasSubstr("256"));
+    EXPECT_THAT(result->scores[1].error, HasSubstr("/nonexistent/r1.gguf"));
     EXPECT_TRUE(result->scores[2].agreement);
     const std::string table = to_table("corpus", task(2), *result);
-    EXPECT_THAT(table, HasSubstr("q4_k: "));
+    EXPECT_THAT(table, HasSubstr("missing: "));
     EXPECT_THAT(table, HasSubstr("2/2"));
     simdjson::dom::parser parser;
     const auto root = parser.parse(to_json("corpus", task(2), *result)).value();
@@ -117,7 +120,7 @@ TEST_F(Evaluate, WhatCannotBeLoadedHasAReasonAndTheRestFigures) {
     EXPECT_EQ(root["models"].at(2)["relative_accuracy"].get_double().value(), 1.0);
     EXPECT_EQ(root["models"].at(1)["perplexity"].error(), simdjson::NO_SUCH_FIELD);
 
-    EXPECT_FALSE(run({entrant("q4_k", tensor::DataType::q4_k)}, task(2)));
+    EXPECT_FALSE(run({missing()}, task(2)));
 }
 
 TEST_F(Evaluate, ARecordStandsForTheModel) {
