@@ -119,8 +119,8 @@ const std::array settings_table{
             "keep the computed beginnings of prompts for requests that begin alike"},
     Setting{"engine.weights", at<&S::engine, &S::Engine::weights>, "file",
             "type that weights are converted to while loading: fewer bits are faster and less "
-            "exact; file leaves them as they are, q8 is q8_0 and q4 is q4_0; what has no whole blocks "
-            "of the type becomes q8_0 or f16",
+            "exact; file leaves them as they are, q8 is q8_0 and q4 is q4_0; what has no whole "
+            "blocks of the type becomes q8_0 or f16",
             "", "", "file|q8|q4|f32|bf16|f16|q8_0|q6_k|q5_k|q4_k|q4_0", Form::plain, "--weights",
             serve | worker, "TYPE"},
     Setting{"engine.kv_type", at<&S::engine, &S::Engine::kv_type>, "f32",
