@@ -26,14 +26,14 @@ constexpr Efficiency processor{
     .bandwidth = 0.9,
     .layer_seconds = 0,
     .arithmetic = 0.75,
-    .integer_arithmetic = 1.5,
+    .integer_arithmetic = 2.5,
     .overhead_bytes = 0,
     .sources = {
         "Decode: 90 % of the measured read bandwidth, as docs/benchmarks.md reports for this "
         "engine.",
         "Prefill and large batches: 75 % of the measured float32 peak (docs/benchmarks.md: 72 to "
-        "85 %), 150 % for quantized weights where the processor has VNNI (q8_0 of the 1.5B shape: "
-        "124 to 254 %).",
+        "85 %), 250 % for quantized weights where the processor has VNNI (q8_0 and q4_0 of the "
+        "1.5B shape: 260 to 278 %).",
         "Memory is what the engine reserves, by its own formulas, of what is available now; the "
         "program itself and the tokenizer take some tens of MB more."}};
 
