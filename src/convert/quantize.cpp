@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 
+#include "base/assert.h"
 #include "convert/model_metadata.h"
 #include "convert/parallel.h"
 #include "convert/plan.h"
@@ -137,8 +138,9 @@ private:
     }
 
     static Result<> check_finite(const tensor::Tensor& source) {
-        const std::size_t count = source.bytes.size() / tensor::traits(source.type).block_bytes *
-                                  tensor::traits(source.type).block_elements;
+        const tensor::DataTypeTraits traits = tensor::traits(source.type);
+        HF_ASSERT(traits.block_bytes > 0);
+        const std::size_t count = source.bytes.size() / traits.block_bytes * traits.block_elements;
         const std::size_t bad = tensor::find_not_finite(source.type, source.bytes.data(), count);
         if (bad == count) return {};
         return base::fail(Code::invalid,

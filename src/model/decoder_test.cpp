@@ -199,7 +199,7 @@ TEST_F(DecoderTest, GivesLogitsOnlyForTheTokensThatWantThem) {
     const auto rows = model->forward(slices);
     ASSERT_EQ(rows.size(), std::size_t{4} * config_.vocab);
     Logits got;
-    for (int i = 0; i < 4; ++i)
+    for (std::ptrdiff_t i = 0; i < 4; ++i)
         got.emplace_back(rows.begin() + i * config_.vocab, rows.begin() + (i + 1) * config_.vocab);
     expect_same_bits({all[39], all[37], all[38], all[39]}, got, "last tokens");
     const Slice none[] = {{a.tokens, 0, a.blocks, 0}};

@@ -251,7 +251,7 @@ TEST_F(Load, TakesTheEndTokensFromTheGenerationConfigurationFirst) {
 }
 
 TEST_F(Load, RefusesOptionsOutOfRangeByName) {
-    const auto refused = [&](LoadOptions options, const std::string& field) {
+    const auto refused = [&](const LoadOptions& options, const std::string& field) {
         const auto model = load(folder_.path(), options);
         ASSERT_FALSE(model) << field;
         EXPECT_THAT(model.error().what, HasSubstr(field));

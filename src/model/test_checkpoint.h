@@ -60,8 +60,8 @@ inline TestTensors random_tensors(const tensor::Config& config, std::uint64_t se
                     (2 * base::uniform(seed, static_cast<std::uint32_t>(tensors.size()), i) - 1));
         tensors[name] = {std::move(shape), std::move(values)};
     };
-    const std::uint64_t attended = config.heads * config.head_dim;
-    const std::uint64_t kept = config.kv_heads * config.head_dim;
+    const std::uint64_t attended = std::uint64_t{config.heads} * config.head_dim;
+    const std::uint64_t kept = std::uint64_t{config.kv_heads} * config.head_dim;
     const float in_hidden = 2.0F / std::sqrt(static_cast<float>(config.hidden));
     const float in_ffn = 2.0F / std::sqrt(static_cast<float>(config.ffn));
     add("model.embed_tokens.weight", {config.vocab, config.hidden}, 0, 1);

@@ -12,7 +12,6 @@ namespace holdfast::text {
 namespace {
 
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 using TokenizerPtr = std::shared_ptr<const Tokenizer>;
