@@ -6,7 +6,6 @@
 namespace holdfast::text {
 namespace {
 
-using base::Code;
 using chat::Message;
 using chat::Role;
 
