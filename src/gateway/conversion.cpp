@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gateway/exchange.h"
+#include "gateway/loss.h"
 #include "gateway/routes.h"
 #include "http/request_rules.h"
 #include "http/sleep.h"
@@ -14,20 +15,6 @@
 namespace holdfast::gateway {
 
 namespace {
-
-base::Error lost(std::string what) {
-    return {base::Code::unavailable,
-            std::move(what),
-            base::Origin::instance,
-            base::Retry::elsewhere,
-            "",
-            "instance_lost"};
-}
-
-fleet::Outcome judge(const base::Error& error) {
-    if (error.code == base::Code::overloaded) return fleet::Outcome::busy;
-    return error.code == base::Code::unavailable ? fleet::Outcome::lost : fleet::Outcome::sick;
-}
 
 // An older or smaller server than its kind promises.
 bool has_no_such_path(int status) { return status == 404 || status == 405 || status == 501; }

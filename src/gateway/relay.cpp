@@ -5,32 +5,12 @@
 
 #include <algorithm>
 
+#include "gateway/loss.h"
 #include "http/sleep.h"
 
 namespace holdfast::gateway {
 
 namespace {
-
-base::Error lost(std::string what) {
-    return {base::Code::unavailable,
-            std::move(what),
-            base::Origin::instance,
-            base::Retry::elsewhere,
-            "",
-            "instance_lost"};
-}
-
-// How a failure to talk to an instance counts for its health.
-fleet::Outcome judge(const base::Error& error) {
-    switch (error.code) {
-        case base::Code::overloaded:
-            return fleet::Outcome::busy;
-        case base::Code::unavailable:
-            return fleet::Outcome::lost;
-        default:
-            return fleet::Outcome::sick;
-    }
-}
 
 // A worker that ends work at our own deadline is not at fault.
 base::Error excused(base::Error error) {

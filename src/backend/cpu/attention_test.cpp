@@ -11,34 +11,10 @@
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/kv_cache.h"
-#include "base/random.h"
+#include "backend/cpu/test_values.h"
 
 namespace holdfast::cpu {
 namespace {
-
-using Values = std::vector<float>;
-
-Values noise(std::size_t count, std::uint32_t stream, float scale = 1) {
-    Values values(count);
-    for (std::size_t i = 0; i < count; ++i)
-        values[i] = scale * (2 * base::uniform(11, stream, i) - 1);
-    return values;
-}
-
-std::vector<Isa> isas() {
-    std::vector<Isa> supported;
-    std::ranges::copy_if(all_isas, std::back_inserter(supported), is_supported);
-    return supported;
-}
-
-::testing::AssertionResult same_bits(const Values& a, const Values& b) {
-    if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes differ";
-    for (std::size_t i = 0; i < a.size(); ++i)
-        if (std::bit_cast<std::uint32_t>(a[i]) != std::bit_cast<std::uint32_t>(b[i]))
-            return ::testing::AssertionFailure()
-                   << "element " << i << ": " << a[i] << " and " << b[i];
-    return ::testing::AssertionSuccess();
-}
 
 // What a head becomes in the cache, written down again.
 Values kept(KvType type, const Values& token, std::uint32_t head_dim) {

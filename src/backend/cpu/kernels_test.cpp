@@ -12,36 +12,13 @@
 
 #include "backend/cpu/ops.h"
 #include "backend/cpu/packed.h"
-#include "base/random.h"
+#include "backend/cpu/test_values.h"
 #include "tensor/float16.h"
 
 namespace holdfast::cpu {
 namespace {
 
 using tensor::DataType;
-using Values = std::vector<float>;
-
-std::vector<Isa> isas() {
-    std::vector<Isa> supported;
-    std::ranges::copy_if(all_isas, std::back_inserter(supported), is_supported);
-    return supported;
-}
-
-Values noise(std::size_t count, std::uint32_t stream, float scale = 1) {
-    Values values(count);
-    for (std::size_t i = 0; i < count; ++i)
-        values[i] = scale * (2 * base::uniform(11, stream, i) - 1);
-    return values;
-}
-
-::testing::AssertionResult same_bits(const Values& a, const Values& b) {
-    if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes differ";
-    for (std::size_t i = 0; i < a.size(); ++i)
-        if (std::bit_cast<std::uint32_t>(a[i]) != std::bit_cast<std::uint32_t>(b[i]))
-            return ::testing::AssertionFailure()
-                   << "element " << i << ": " << a[i] << " and " << b[i];
-    return ::testing::AssertionSuccess();
-}
 
 // Runs `compute` on every instruction set; all results must have the bits of the first.
 Values on_every_isa(const std::function<Values(Isa)>& compute) {

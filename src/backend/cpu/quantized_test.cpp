@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -11,6 +10,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/ops.h"
 #include "backend/cpu/packed.h"
+#include "backend/cpu/test_values.h"
 #include "base/random.h"
 #include "tensor/float16.h"
 #include "tensor/quantize.h"
@@ -19,25 +19,9 @@ namespace holdfast::cpu {
 namespace {
 
 using tensor::DataType;
-using Values = std::vector<float>;
 
 constexpr DataType types[] = {DataType::q8_0, DataType::q4_0, DataType::q4_k, DataType::q5_k,
                               DataType::q6_k};
-
-std::vector<Isa> isas() {
-    std::vector<Isa> supported;
-    std::ranges::copy_if(all_isas, std::back_inserter(supported), is_supported);
-    return supported;
-}
-
-::testing::AssertionResult same_bits(const Values& a, const Values& b) {
-    if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes differ";
-    for (std::size_t i = 0; i < a.size(); ++i)
-        if (std::bit_cast<std::uint32_t>(a[i]) != std::bit_cast<std::uint32_t>(b[i]))
-            return ::testing::AssertionFailure()
-                   << "element " << i << ": " << a[i] << " and " << b[i];
-    return ::testing::AssertionSuccess();
-}
 
 int whole(std::uint32_t stream, std::uint64_t index, int from, int to) {  // in [from, to]
     const float share = base::uniform(13, stream, index);
