@@ -30,6 +30,7 @@ base::Result<gateway::Options> options_of(const config::Settings& settings) {
     options.policy = settings.gateway.balance;
     options.timeouts = {.connect = settings.timeouts.connect,
                         .place = settings.timeouts.place,
+                        .resume = settings.timeouts.resume,
                         .first_token = settings.timeouts.first_token,
                         .token_gap = settings.timeouts.token_gap,
                         .total = settings.timeouts.total};

@@ -59,7 +59,7 @@ struct Settings {
     } worker;
 
     struct Timeouts {
-        std::chrono::milliseconds connect{}, place{}, first_token{}, token_gap{}, total{};
+        std::chrono::milliseconds connect{}, place{}, resume{}, first_token{}, token_gap{}, total{};
         friend bool operator==(const Timeouts&, const Timeouts&) = default;
     } timeouts;
 

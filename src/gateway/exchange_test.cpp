@@ -257,6 +257,28 @@ TEST_F(ExchangeTest, CarriesAWholeAnswerOverALoss) {
     EXPECT_EQ(a_.bodies.size() + b_.bodies.size(), 3U) << last;
 }
 
+TEST_F(ExchangeTest, WaitsWithABegunAnswerForAnInstanceThatHasRoom) {
+    const Act busy{.status = 503};
+    a_.acts = b_.acts = {{.cut_after = 5}, busy, busy};
+    const Seen seen = ask(streamed_);
+    EXPECT_EQ(content(seen), whole_text()) << seen.body;
+    EXPECT_TRUE(seen.body.ends_with("data: [DONE]\n\n"));
+}
+
+TEST_F(ExchangeTest, KeepsABegunStreamAliveUntilNobodyCanGoOnWithItInTime) {
+    options_.ping_every = std::chrono::milliseconds(20);
+    options_.timeouts.resume = std::chrono::milliseconds(200);
+    fleet_.on_lost = [this](const std::string&) {
+        publish(fleet::State::down);
+        view_->update(fleet_.now);
+    };
+    a_.acts = b_.acts = {{.cut_after = 3}};
+    const Seen seen = ask(streamed_);
+    EXPECT_EQ(content(seen), "<0><1><2>");
+    EXPECT_NE(seen.body.find(": ping"), std::string::npos) << seen.body;
+    EXPECT_NE(seen.body.find("no_ready_instance"), std::string::npos) << seen.body;
+}
+
 TEST_F(ExchangeTest, SendsTheSameSeedToEveryAttempt) {
     a_.acts = b_.acts = {{.cut_after = 2}};
     ask(streamed_);

@@ -16,9 +16,10 @@ namespace holdfast::gateway {
 struct Timeouts {
     std::chrono::milliseconds connect{1'000};
     std::chrono::milliseconds place{60'000};         // waiting for a ready instance
+    std::chrono::milliseconds resume{600'000};       // the same, once the answer has begun
     std::chrono::milliseconds first_token{120'000};  // request sent to first event
-    std::chrono::milliseconds token_gap{60'000};     // between bytes of a running answer
-    std::chrono::milliseconds total{600'000};        // from the request's arrival
+    std::chrono::milliseconds token_gap{30'000};     // between bytes of a running answer
+    std::chrono::milliseconds total{3'600'000};      // from the request's arrival
 };
 
 struct Options {
@@ -28,7 +29,7 @@ struct Options {
     Timeouts timeouts;
     RetryBudget::Limits retry;
     // Attempts in a row that delivered nothing new; then the exchange ends with an error.
-    std::uint32_t fruitless_attempts_max = 5;
+    std::uint32_t fruitless_attempts_max = 8;
     std::uint32_t exchanges_max = 4096;     // in flight on one loop
     std::size_t journal_bytes = 32U << 20;  // per loop
     std::chrono::milliseconds drain{30'000};

@@ -12,6 +12,9 @@ namespace holdfast::gateway {
 
 namespace {
 
+// How long a begun answer leaves instances alone that were all at their limit.
+constexpr auto pause_when_busy = std::chrono::milliseconds(250);
+
 // A worker that ends work at our own deadline is not at fault.
 base::Error excused(base::Error error) {
     if (error.tag == "deadline_exceeded") error.origin = base::Origin::self;
@@ -43,14 +46,10 @@ http::Task<base::Result<>> Relay::run() {
     const base::Deadline patience =
         base::Deadline::after(lane_.clock, lane_.options.timeouts.place).sooner(deadline_);
     for (;;) {
-        const Need need = this->need();
         const base::Instant asked = lane_.clock.now();
-        auto placed = lane_.fleet.place_now(need);
-        if (!placed) {
-            // A running answer waits for a seat as long as its deadline allows.
-            const base::Deadline until = anything_delivered() ? deadline_ : patience;
-            placed.emplace(co_await lane_.fleet.place(need, until));
-        }
+        auto placed = lane_.fleet.place_now(need());
+        if (!placed || (!*placed && anything_delivered()))
+            placed.emplace(co_await wait_for_seat(patience));
         record_.queued += lane_.clock.now() - asked;
         if (!*placed) co_return std::unexpected(interrupted(placed->error()));
         const Placed& seat = **placed;
@@ -73,6 +72,30 @@ http::Task<base::Result<>> Relay::run() {
         spdlog::warn("{}: attempt {} at instance {} ended: {}", request_id_, record_.attempts,
                      seat.instance().id, end.error().error.what);
         if (auto go_on = co_await pace(end.error(), before); !go_on) co_return go_on;
+    }
+}
+
+// An answer that has begun waits longer than one that has not, also for an instance that has no
+// room now; its stream is kept alive.
+http::Task<base::Result<Placed>> Relay::wait_for_seat(base::Deadline patience) {
+    if (!anything_delivered()) co_return co_await lane_.fleet.place(need(), patience);
+    const base::Deadline until =
+        base::Deadline::after(lane_.clock, lane_.options.timeouts.resume).sooner(deadline_);
+    for (;;) {
+        const auto ping = base::Deadline::after(lane_.clock, lane_.options.ping_every);
+        auto placed = co_await lane_.fleet.place(need(), ping.sooner(until));
+        if (placed || until.passed(lane_.clock.now())) co_return placed;
+        if (placed.error().tag == "overloaded") {
+            busy_.clear();
+            co_await http::sleep_for(pause_when_busy);
+        } else if (placed.error().tag != "no_ready_instance") {
+            co_return placed;
+        }
+        if (responder_.client_gone())
+            co_return base::fail(base::Code::cancelled, "the client has gone");
+        if (!request_.stream) continue;
+        if (auto written = co_await flush(); !written)
+            co_return std::unexpected(std::move(written).error());
     }
 }
 

@@ -57,6 +57,7 @@ private:
     };
 
     Need need() const;
+    http::Task<base::Result<Placed>> wait_for_seat(base::Deadline patience);
     http::Task<AttemptEnd> attempt(const Placed& placed);
     http::Task<std::expected<std::unique_ptr<http::Exchange>, Loss>> call(const Placed& placed,
                                                                           http::Abort& abort);

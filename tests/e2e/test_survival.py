@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 
+import aiohttp
 import kill_test
 import load
 import service
@@ -30,6 +31,33 @@ def test_killed_workers_are_not_noticed(start):
     assert {a.resume for _, a, _ in results} == {"exact"}
     assert target.metric("holdfast_failovers_total", guarantee="exact") > 0
     assert sum(i["restarts"] for i in target.instances()) >= 1
+
+
+def test_begun_streams_wait_for_room_when_a_death_leaves_too_little(start):
+    target = start("--set", "engine.running_max=4", "--set", "engine.waiting_max=1", "--set", "keeper.backoff_first=1s",
+                   "--set", "worker.tokens_per_second=100").wait_all_ready()
+    bodies = [{"model": "tiny-r1", "messages": [{"role": "user", "content": f"What is {n} + 5869?"}], "seed": n,
+               "temperature": 0.6, "stream": True, "stream_options": {"include_usage": True}, "ignore_eos": True,
+               "max_tokens": 200} for n in range(8)]
+    expected = asyncio.run(load.ask_all(target.url, bodies, 2))
+    assert [e.complaint() for e in expected if e.complaint()] == []
+
+    async def ask_and_kill():
+        asking = []
+        async with aiohttp.ClientSession() as session:
+            for body in bodies:
+                answer = load.Answer()
+                asking.append(asyncio.create_task(load.ask(session, target.url, body, answer)))
+                while not answer.reasoning and not asking[-1].done():
+                    await asyncio.sleep(0.005)
+            assert not any(task.done() for task in asking)
+            os.kill((await asyncio.to_thread(target.instances))[0]["pid"], signal.SIGKILL)
+            return await asyncio.gather(*asking)
+
+    answers = asyncio.run(ask_and_kill())
+    assert [a.complaint() for a in answers if a.complaint()] == []
+    assert [a.essence() for a in answers] == [e.essence() for e in expected]
+    assert target.metric("holdfast_retries_total", reason="overloaded") > 0
 
 
 def test_hung_workers_are_noticed_by_lack_of_progress_and_do_no_harm_when_they_wake(start):
