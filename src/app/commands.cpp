@@ -1,6 +1,7 @@
 #include "app/commands.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <memory>
@@ -37,6 +38,15 @@ std::string suggestion_for(CLI::App& root, const std::vector<std::string>& argum
         if (auto found = config::suggestion(word, known); !found.empty()) return found;
     }
     return {};
+}
+
+// Connections and models take file descriptors; the usual soft limit of 1024 is for programs that
+// select(). Where raising it is refused the old one stays, and servers admit fewer connections.
+void raise_file_limit() {
+    rlimit limit = {};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 1 << 20);
+    static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
 }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
@@ -97,6 +107,7 @@ int run(const std::vector<std::string>& arguments, cli::Streams streams) {
     } catch (const CLI::ParseError& error) {
         return usage_error(root, shell, first_line(error.what()));
     }
+    raise_file_limit();
     if (shell.chosen) return shell.chosen();
     cli::write_text(streams.error, root.help());
     return usage_exit;

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -83,15 +82,6 @@ bool is_loopback(int listener) {
     return address.starts_with("127.") || address.starts_with("[::1]");
 }
 
-// Connections need file descriptors; the usual soft limit of 1024 is for programs that select().
-void raise_file_limit() {
-    rlimit limit = {};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 1 << 20);
-    // Where it is refused the old limit stays, and the gateway admits fewer connections.
-    static_cast<void>(::setrlimit(RLIMIT_NOFILE, &limit));
-}
-
 std::vector<std::string> command_line(std::string_view command, const Settings& settings) {
     std::vector<std::string> out{std::string(command)};
     for (std::string& flag : config::to_flags(settings)) out.push_back(std::move(flag));
@@ -132,7 +122,6 @@ int serve(const Settings& settings, const Shell& shell, const std::string& progr
     if (!folder) return complain(shell, folder.error().what);
     auto listener = take_port(settings);
     if (!listener) return complain(shell, listener.error().what);
-    raise_file_limit();
 
     keeper::Options options = plan_service(settings);
     options.program = program;

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
@@ -19,6 +20,17 @@
 namespace holdfast::gateway {
 
 namespace {
+
+// How many clients one of `loops` may hold so that file descriptors are left: each client may need
+// a connection to an instance too, and loops, logs and probes some. What is above waits in the
+// backlog.
+std::size_t connections_of_a_loop(std::size_t loops) {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    const std::size_t others = 32 + 8 * loops;
+    const std::size_t left = limit.rlim_cur > others ? limit.rlim_cur - others : 0;
+    return std::max<std::size_t>(1, left / (2 * loops));
+}
 
 // Flat memory that another process could map: the journal's home.
 class SharedMemory {
@@ -121,6 +133,8 @@ public:
         const std::uint32_t count = options_.loops != 0
                                         ? options_.loops
                                         : std::max(1U, std::thread::hardware_concurrency());
+        options_.http.connections_max =
+            std::min(options_.http.connections_max, connections_of_a_loop(count));
         for (std::uint32_t i = 0; i < count; ++i)
             loops_.push_back(std::make_unique<LoopThread>(options_, clock_, listener_.get(),
                                                           *fleet_, *policy_, metrics_, front_));

@@ -14,13 +14,20 @@ std::unexpected<base::Error> refused(int error) {
     return base::fail(base::Code::unavailable, "{}", std::strerror(error));
 }
 
+// File descriptors or memory are used up for now.
+std::unexpected<base::Error> no_socket(int error) {
+    return std::unexpected(base::Error{base::Code::overloaded,
+                                       fmt::format("no socket: {}", std::strerror(error)),
+                                       base::Origin::self, base::Retry::later, "", "overloaded"});
+}
+
 }  // namespace
 
 Task<base::Result<>> ClientConnection::connect(asio::ip::tcp::endpoint endpoint,
                                                base::Deadline deadline) {
     base::UniqueFd socket(::socket(endpoint.protocol().family(),
                                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
-    if (!socket) co_return base::fail(base::Code::internal, "no socket: {}", std::strerror(errno));
+    if (!socket) co_return no_socket(errno);
     const int begun = ::connect(socket.get(), endpoint.data(), endpoint.size());
     if (begun != 0 && errno != EINPROGRESS) co_return refused(errno);
     HF_CO_TRY(open(std::move(socket)));

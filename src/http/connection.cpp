@@ -177,7 +177,8 @@ void Connection::begin_answer(RequestHead& head) {
     phase_ = Phase::handling;
     answer_ = Answer::none;
     client_gone_ = false;
-    keep_alive_ = head.keep_alive;
+    // At the limit others may be waiting to be accepted: each answer makes room for one.
+    keep_alive_ = head.keep_alive && shared_->open < shared_->limits.connections_max;
     http_11_ = head.http_11;
     head_only_ = head.request.method == "HEAD";
     head.request.peer = peer_;

@@ -22,7 +22,7 @@ struct ServerLimits {
     std::size_t header_bytes_max = 16 * 1024;        // whole head; above: 431
     std::size_t header_fields_max = 100;             // above: 431
     std::size_t body_bytes_max = 8 * 1024 * 1024;    // above: 413
-    std::size_t connections_max = 20'000;            // above: accept pauses
+    std::size_t connections_max = 20'000;            // at it accepting pauses, and answers close
     std::chrono::milliseconds head_ms_max{10'000};   // first byte to end of head; above: 408
     std::chrono::milliseconds body_ms_max{60'000};   // above: 408
     std::chrono::milliseconds idle_ms_max{75'000};   // keep-alive connection without a request

@@ -395,6 +395,22 @@ TEST(Server, PausesAcceptingAtItsLimit) {
     EXPECT_EQ(server.connections(), 2);
 }
 
+TEST(Server, LetsClientsTakeTurnsAtItsLimit) {
+    ServerLimits limits;
+    limits.connections_max = 1;
+    TestServer server(echo, limits);
+    RawSocket first = server.connect();
+    server.await_connections(1);
+    RawSocket second = server.connect();
+    second.send(get);
+    first.send(get);
+    const std::string answer = first.read_to_end();
+    EXPECT_EQ(status_of(answer), 200);
+    EXPECT_TRUE(answer.contains("Connection: close\r\n"));
+    first.close();
+    EXPECT_EQ(status_of(second.read_answer()), 200);
+}
+
 TEST(Server, SurvivesRunningOutOfFileDescriptors) {
     TestServer server(echo);
     rlimit before{};
