@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -173,3 +174,16 @@ def test_two_services_run_side_by_side(shared, start):
     second = service.Service(other.folder, instances=1)
     assert second.process.wait(60) != 0
     assert "state" in second.log.read_text()
+
+
+def test_with_few_file_descriptors_clients_take_turns(start):
+    target = start().wait_all_ready()
+    bodies = load.questions(80, seed=8)
+    expected = undisturbed(target, bodies)
+    # The next gateway inherits this from the keeper.
+    resource.prlimit(target.process.pid, resource.RLIMIT_NOFILE, (60, 60))
+    os.kill(json.loads(service.get(target.url + "/admin/v1/status")[2])["pid"], signal.SIGKILL)
+    service.wait_until(lambda: target.answers("/readyz"), "a new gateway answers")
+    answers = asyncio.run(load.ask_all(target.url, bodies, 40))
+    assert [a.complaint() for a in answers if a.complaint()] == []
+    assert [a.essence() for a in answers] == [e.essence() for e in expected]
