@@ -2,6 +2,7 @@
 // made visible belong together, and a resume starts after a whole event.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -53,7 +54,8 @@ struct TokenScore {
 
 struct Event {
     std::uint32_t choice = 0;
-    std::vector<TokenId> ids;            // generated since the last event of this choice
+    // Generated since the last event of this choice. A few need no memory of their own.
+    boost::container::small_vector<TokenId, 4> ids;
     std::string reasoning;               // whole characters only
     std::string content;                 // whole characters only
     std::vector<TokenScore> scores;      // one per id, when log probabilities were asked for

@@ -31,9 +31,15 @@ Channel::Channel(std::shared_ptr<Doorbell> doorbell, std::function<void()> wake,
 void Channel::push(std::vector<chat::Event>& events) {
     {
         const std::lock_guard lock(mutex_);
-        unread_.insert(unread_.end(), std::make_move_iterator(events.begin()),
+        // At least half of the list has been read when the rest moves to its front.
+        if (read_ >= events_.size() - read_) {
+            events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(read_));
+            read_ = 0;
+        }
+        events_.insert(events_.end(), std::make_move_iterator(events.begin()),
                        std::make_move_iterator(events.end()));
-        if (unread_.size() >= unread_events_max_) paused_.store(true, std::memory_order_release);
+        if (events_.size() - read_ >= unread_events_max_)
+            paused_.store(true, std::memory_order_release);
     }
     events.clear();
     wake();
@@ -51,13 +57,12 @@ base::Result<std::optional<chat::Event>> Channel::next() {
     std::optional<chat::Event> event;
     {
         const std::lock_guard lock(mutex_);
-        if (unread_.empty()) {
+        if (read_ == events_.size()) {
             if (error_) return std::unexpected(*error_);
             return std::nullopt;
         }
-        event = std::move(unread_.front());
-        unread_.pop_front();
-        if (!paused() || unread_.size() > unread_events_max_ / 2) return event;
+        event = std::move(events_[read_++]);
+        if (!paused() || events_.size() - read_ > unread_events_max_ / 2) return event;
         paused_.store(false, std::memory_order_release);
     }
     doorbell_->ring();

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -54,8 +53,9 @@ private:
     const std::shared_ptr<Doorbell> doorbell_;
     const std::uint32_t unread_events_max_;
     std::atomic<bool> paused_ = false, cancelled_ = false;
-    std::mutex mutex_;  // of the two below
-    std::deque<chat::Event> unread_;
+    std::mutex mutex_;                 // of the three below
+    std::vector<chat::Event> events_;  // its memory stays with the stream
+    std::size_t read_ = 0;             // of them
     std::optional<base::Error> error_;
     std::mutex wake_mutex_;  // apart, so that a reader woken at once does not meet the engine
     std::function<void()> wake_;

@@ -94,7 +94,8 @@ void Core::run(std::span<const Row> rows) {
                            .logits = row.logits()});
     }
     draw_all(rows, model_.forward(slices_));
-    for (std::size_t i = 0; i < rows.size(); ++i) commit(rows[i], drawn_[i]);
+    const auto count = static_cast<std::uint32_t>(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) commit(rows[i], drawn_[i], count);
     push_events();
     ++counters_.steps;
 }
@@ -147,14 +148,14 @@ void Core::draw(const Row& row, Sampler& sampler, Drawn& drawn) {
     sequence.ids.resize(known + drawn.events.size());
 }
 
-void Core::commit(const Row& row, Drawn& drawn) {
+void Core::commit(const Row& row, Drawn& drawn, std::uint32_t rows) {
     Sequence& sequence = *row.sequence;
     if (sequence.phase == Phase::finished) return;  // a sibling's row has failed the group
     scheduler_.advance(row, drawn.accepted);
     counters_.proposed_tokens += row.proposed;
     counters_.accepted_tokens += drawn.accepted;
     counters_.generated_tokens += drawn.events.size();
-    if (row.proposed > 0) sequence.speculation.learn(row.proposed, drawn.accepted);
+    if (row.proposed > 0) sequence.speculation.learn(row.proposed, drawn.accepted, rows);
     for (chat::Event& event : drawn.events) {
         if (event.finish) finish(sequence, event);
         sequence.group.events.push_back(std::move(event));

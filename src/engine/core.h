@@ -45,7 +45,7 @@ private:
     };
     void draw_all(std::span<const Row> rows, std::span<const float> logits);
     void draw(const Row& row, Sampler& sampler, Drawn& drawn);
-    void commit(const Row& row, Drawn& drawn);
+    void commit(const Row& row, Drawn& drawn, std::uint32_t rows);
     void finish(Sequence& sequence, chat::Event& event);
     void fail(Group& group, base::Error error);
     void push_events();

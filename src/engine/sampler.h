@@ -1,9 +1,9 @@
 // From one row of logits to one token.
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <optional>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "base/error.h"
@@ -32,7 +32,7 @@ private:
     Seen& entry(chat::TokenId id);
     bool active_;
     std::vector<Seen> seen_;
-    std::unordered_map<chat::TokenId, std::uint32_t> index_;
+    boost::unordered_flat_map<chat::TokenId, std::uint32_t> index_;
 };
 
 // One thread; owns scratch memory for one row and allocates no more per token, unless log

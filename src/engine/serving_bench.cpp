@@ -119,8 +119,9 @@ public:
         model::LoadOptions load{.threads = std::thread::hardware_concurrency(),
                                 .kv_tokens = 16'384,
                                 .batch_tokens_max = 256};
-        auto model = large ? model::random_model(model::r1_distill_qwen_1_5b(), load)
-                           : model::load(folder, load);
+        auto model =
+            large ? model::random_model(*model::find_shape("r1-1.5b"), tensor::DataType::bf16, load)
+                  : model::load(folder, load);
         auto tokenizer = text::load_tokenizer(folder, 1 << 20);
         auto chat_template = text::ChatTemplate::load(folder);
         if (!model || !tokenizer || !chat_template) std::abort();

@@ -60,9 +60,9 @@ std::uint32_t Speculation::propose(std::vector<chat::TokenId>& ids, std::uint32_
     return 0;
 }
 
-void Speculation::learn(std::uint32_t proposed, std::uint32_t accepted) {
+void Speculation::learn(std::uint32_t proposed, std::uint32_t accepted, std::uint32_t sequences) {
     const auto earned = static_cast<int>(accepted) * accepted_earns;
-    const auto lost = static_cast<int>(proposed - accepted);
+    const auto lost = static_cast<int>((proposed - accepted) * sequences);
     budget_ = std::min(budget_ + earned - lost, budget_max);
     length_ = accepted == proposed ? proposed * 2 : accepted + 1;
     if (budget_ == budget_max) next_rest_ = rest_min;

@@ -40,14 +40,16 @@ class Speculation {
 public:
     // Appends at most `most` tokens to `ids`; returns how many.
     std::uint32_t propose(std::vector<chat::TokenId>& ids, std::uint32_t most);
-    // How the last proposal of at least one token ended.
-    void learn(std::uint32_t proposed, std::uint32_t accepted);
+    // How the last proposal of at least one token ended, in a step of so many sequences.
+    void learn(std::uint32_t proposed, std::uint32_t accepted, std::uint32_t sequences);
 
 private:
-    // A row costs about an eighth of a step while the weights' way from memory dominates it, and
-    // two or three times that when the model fits into the caches; an accepted token saves a step.
-    // The budget stands still when a third is accepted.
-    static constexpr int accepted_earns = 2, budget_max = 16;
+    // An accepted token saves its own sequence a step; a refused one makes the step longer for all
+    // that share it. A row more costs 2 to 4 % of a step while the weights' way from memory
+    // dominates it, up to 15 % beyond four rows, and 40 % when the model fits into the caches
+    // (docs/benchmarks.md). The budget stands still when a fifth is accepted of one sequence's, and
+    // half of the proposals of four.
+    static constexpr int accepted_earns = 4, budget_max = 16;
     static constexpr std::uint32_t rest_min = 16, rest_max = 256;  // steps
 
     NgramIndex index_;

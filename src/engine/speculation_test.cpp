@@ -126,11 +126,11 @@ TEST(Speculation, ProposesLongerWhenAllIsAcceptedAndShorterWhenNot) {
         return count;
     };
     EXPECT_EQ(proposed(), 2U);
-    speculation.learn(2, 2);
+    speculation.learn(2, 2, 1);
     EXPECT_EQ(proposed(), 4U);
-    speculation.learn(4, 4);
+    speculation.learn(4, 4, 1);
     EXPECT_EQ(proposed(), 8U);
-    speculation.learn(8, 2);
+    speculation.learn(8, 2, 1);
     EXPECT_EQ(proposed(), 3U);
 }
 
@@ -141,7 +141,7 @@ TEST(Speculation, RestsLongerAndLongerWhileNothingIsAcceptedAndRecovers) {
     for (int step = 0; step < 10'000; ++step) {
         const std::uint32_t count = speculation.propose(ids, 8);
         ids.resize(10);
-        if (count > 0) speculation.learn(count, 0);
+        if (count > 0) speculation.learn(count, 0, 1);
         refused += count;
         if (step < 100) early += count;
     }
@@ -152,10 +152,30 @@ TEST(Speculation, RestsLongerAndLongerWhileNothingIsAcceptedAndRecovers) {
     for (int step = 0; step < 1000; ++step) {
         const std::uint32_t count = speculation.propose(ids, 8);
         ids.resize(10);
-        if (count > 0) speculation.learn(count, count);
+        if (count > 0) speculation.learn(count, count, 1);
         accepted += count;
     }
     EXPECT_GE(accepted, 5000U);
+}
+
+// A quarter is accepted: that pays for one sequence, and not for four that wait for the rest.
+TEST(Speculation, RestsSoonerTheMoreSequencesShareTheStep) {
+    std::vector<std::uint32_t> proposed;
+    for (const std::uint32_t sequences : {1U, 2U, 4U}) {
+        Speculation speculation;
+        Ids ids(10, 1);
+        proposed.push_back(0);
+        for (std::uint32_t step = 0; step < 1000; ++step) {
+            const std::uint32_t count = speculation.propose(ids, 1);
+            ids.resize(10);
+            if (count == 0) continue;
+            speculation.learn(count, proposed.back() % 4 == 0 ? 1 : 0, sequences);
+            proposed.back() += count;
+        }
+    }
+    EXPECT_EQ(proposed[0], 1000U);
+    EXPECT_LT(proposed[1], 200U);
+    EXPECT_LT(proposed[2], proposed[1]);
 }
 
 TEST(SpeculatingCore, AnswersEveryRequestAsWithoutSpeculation) {

@@ -2,13 +2,10 @@
 #include "gateway/conversion.h"
 
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <deque>
 
-#include "gateway/routes.h"
+#include "gateway/test_world.h"
 
 namespace holdfast::gateway {
 namespace {
@@ -21,15 +18,9 @@ constexpr std::string_view tokenized = R"({"count":1,"max_model_len":64,"tokens"
 // Gives its answers in turn, and the last one for ever. Status 0 breaks the connection.
 struct Instance {
     Instance(http::Loop& loop, const base::Clock& clock)
-        : listener(*http::listen_tcp("127.0.0.1:0")),
-          server(
-              loop, clock, listener.get(), {},
-              [this](http::Request request, http::Responder& responder) {
-                  return reply(std::move(request), responder);
-              },
-              protocol_error) {
-        server.start();
-    }
+        : server(loop, clock, [this](http::Request request, http::Responder& responder) {
+              return reply(std::move(request), responder);
+          }) {}
     http::Task<void> reply(http::Request request, http::Responder& responder) {
         asked.push_back(request.path + " " + request.body);
         auto [status, body] = answers.front();
@@ -39,102 +30,33 @@ struct Instance {
         (void)co_await responder.send(std::move(response));
     }
 
-    base::UniqueFd listener;
-    http::Server server;
+    LocalServer server;
     std::deque<std::pair<int, std::string>> answers{{200, std::string(tokenized)}};
     std::vector<std::string> asked;
 };
 
-class FixedFleet final : public fleet::Fleet {
-public:
-    std::shared_ptr<const fleet::Snapshot> snapshot() const override { return now; }
-    void report(const std::string&, std::uint64_t, fleet::Outcome outcome) override {
-        reports.push_back(outcome);
-    }
-    void subscribe(std::function<void(std::shared_ptr<const fleet::Snapshot>)>) override {}
-
-    std::shared_ptr<const fleet::Snapshot> now = std::make_shared<fleet::Snapshot>();
-    std::vector<fleet::Outcome> reports;
-};
-
-class ConversionTest : public testing::Test {
+class ConversionTest : public GatewayTest<Instance> {
 protected:
-    ConversionTest() : memory_(1 << 20), journal_(memory_, 64) {
-        options_.timeouts.place = std::chrono::milliseconds(50);
-        policy_ = std::move(*balance::make_policy("least_outstanding"));
-        view_.emplace(loop_, clock_, entropy_, fleet_, *policy_);
-        lane_.emplace(
-            Lane{options_, clock_, entropy_, metrics_, client_, *view_, journal_, budget_});
-        listener_ = std::move(*http::listen_tcp("127.0.0.1:0"));
-        server_.emplace(
-            loop_, clock_, listener_.get(), http::ServerLimits{},
-            [this](http::Request request, http::Responder& responder) {
-                return route(*lane_, front_, std::move(request), responder);
-            },
-            protocol_error);
-        server_->start();
-    }
+    ConversionTest() : GatewayTest(std::chrono::milliseconds(50)) {}
 
     void publish(InstanceKind first, InstanceKind second, std::string_view second_model = "m") {
-        auto snapshot = std::make_shared<fleet::Snapshot>();
-        for (Instance* instance : {&a_, &b_}) {
-            fleet::Instance& entry = snapshot->instances.emplace_back();
-            const bool is_first = instance == &a_;
-            entry.id = is_first ? "a" : "b";
-            entry.url =
-                *http::Url::parse("http://" + http::local_address(instance->listener.get()));
-            entry.model = is_first ? "m" : second_model;
-            entry.upstream_model = "up";
-            entry.state = fleet::State::ready;
-            entry.kind = is_first ? first : second;
-            entry.context = 128;
-            entry.load = std::make_shared<fleet::Load>();
-        }
-        fleet_.now = snapshot;
-        view_->update(fleet_.now);
+        GatewayTest::publish([&](fleet::Instance& instance) {
+            const bool is_first = instance.id == "a";
+            instance.model = is_first ? "m" : second_model;
+            instance.upstream_model = "up";
+            instance.kind = is_first ? first : second;
+            instance.context = 128;
+        });
     }
 
     // Status and body of the gateway's answer.
     std::string ask(std::string path, std::string body) {
-        std::string seen;
-        http::asio::co_spawn(loop_, send(std::move(path), std::move(body), seen),
-                             http::asio::detached);
-        loop_.run();
-        loop_.restart();
-        EXPECT_EQ(journal_.entries_open(), 0);
-        return seen;
-    }
-    http::Task<void> send(std::string path, std::string body, std::string& seen) {
         http::ClientRequest request{"POST", std::move(path), {}, std::move(body)};
         request.headers.add("Content-Type", "application/json");
-        const auto url = http::Url::parse("http://" + http::local_address(listener_.get()));
-        http::ClientDeadlines deadlines;
-        auto answer = co_await client_.send(*url, std::move(request), deadlines);
-        if (answer) {
-            auto text = co_await (*answer)->read_all(base::Deadline::never());
-            seen = fmt::format("{} {}", (*answer)->status(), text ? *text : text.error().what);
-        }
-        loop_.stop();
+        const Seen seen = GatewayTest::ask(std::move(request));
+        EXPECT_EQ(journal_.entries_open(), 0);
+        return fmt::format("{} {}", seen.status, seen.body);
     }
-
-    Options options_;
-    base::SystemClock clock_;
-    base::SystemEntropy entropy_;
-    http::Loop loop_{1};
-    Instance a_{loop_, clock_}, b_{loop_, clock_};
-    FixedFleet fleet_;
-    telemetry::Registry registry_;
-    Metrics metrics_{registry_};
-    Front front_{registry_, false, clock_.now()};
-    std::vector<std::byte> memory_;
-    Journal journal_;
-    std::unique_ptr<balance::Policy> policy_;
-    http::Client client_{loop_, clock_};
-    RetryBudget budget_{clock_, {}};
-    std::optional<FleetView> view_;
-    std::optional<Lane> lane_;
-    base::UniqueFd listener_;
-    std::optional<http::Server> server_;
 };
 
 }  // namespace
@@ -169,7 +91,7 @@ TEST_F(ConversionTest, TriesAgainWhereAnInstanceFails) {
                     testing::AnyOf(HasSubstr("200 {\"count\":1"), HasSubstr("503 ")))
             << failure.first;
         EXPECT_GE(a_.asked.size() + b_.asked.size(), 2U);
-        view_->update(fleet_.now);
+        view_.update(fleet_.now);
     }
 }
 
@@ -200,8 +122,7 @@ TEST_F(ConversionTest, PassesByInstancesThatOfferNoSuchThing) {
     publish(InstanceKind::vllm, InstanceKind::vllm);
     a_.answers = b_.answers = {{404, "{}"}};
     EXPECT_THAT(ask("/tokenize", R"({"prompt":"x"})"), HasSubstr("501 "));
-    EXPECT_TRUE(std::ranges::none_of(
-        fleet_.reports, [](fleet::Outcome outcome) { return outcome == fleet::Outcome::sick; }));
+    for (const auto& [id, outcome] : fleet_.reports) EXPECT_NE(outcome, fleet::Outcome::sick) << id;
 }
 
 TEST_F(ConversionTest, GivesUpWhenNothingIsReady) {

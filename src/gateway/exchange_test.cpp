@@ -1,15 +1,10 @@
 // Exchanges against scripted instances over loopback, all in one thread.
 #include "gateway/exchange.h"
 
-#include <gtest/gtest.h>
-
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <deque>
 #include <set>
 
-#include "gateway/lane.h"
-#include "gateway/routes.h"
+#include "gateway/test_world.h"
 #include "http/sleep.h"
 
 namespace holdfast::gateway {
@@ -29,18 +24,11 @@ struct Act {
 class ScriptedInstance {
 public:
     ScriptedInstance(http::Loop& loop, const base::Clock& clock)
-        : listener_(*http::listen_tcp("127.0.0.1:0")),
-          server_(
-              loop, clock, listener_.get(), {},
-              [this](http::Request request, http::Responder& responder) {
-                  return answer(std::move(request), responder);
-              },
-              protocol_error) {
-        server_.start();
-    }
-    std::string url() const { return "http://" + http::local_address(listener_.get()); }
-    void drain() { server_.drain(); }
+        : server(loop, clock, [this](http::Request request, http::Responder& responder) {
+              return answer(std::move(request), responder);
+          }) {}
 
+    LocalServer server;
     std::deque<Act> acts;
     std::vector<std::string> bodies;
 
@@ -94,42 +82,12 @@ private:
                R"("choices":[],"usage":{"prompt_tokens":5,"completion_tokens":12,"total_tokens":17}})"
                "\n\ndata: [DONE]\n\n";
     }
-
-    base::UniqueFd listener_;
-    http::Server server_;
 };
 
-class FixedFleet final : public fleet::Fleet {
-public:
-    std::shared_ptr<const fleet::Snapshot> snapshot() const override { return now; }
-    void report(const std::string& id, std::uint64_t, fleet::Outcome outcome) override {
-        reports.insert({id, outcome});
-        if (outcome == fleet::Outcome::lost && on_lost) on_lost(id);
-    }
-    void subscribe(std::function<void(std::shared_ptr<const fleet::Snapshot>)>) override {}
-
-    std::shared_ptr<const fleet::Snapshot> now;
-    std::multiset<std::pair<std::string, fleet::Outcome>> reports;
-    std::function<void(const std::string& id)> on_lost;
-};
-
-class ExchangeTest : public testing::Test {
+class ExchangeTest : public GatewayTest<ScriptedInstance> {
 protected:
-    ExchangeTest() : memory_(1 << 20), journal_(memory_, 64) {
-        options_.timeouts.place = std::chrono::milliseconds(200);
+    ExchangeTest() : GatewayTest(std::chrono::milliseconds(200)) {
         publish(fleet::State::ready);
-        policy_ = std::move(*balance::make_policy("least_outstanding"));
-        view_.emplace(loop_, clock_, entropy_, fleet_, *policy_);
-        lane_.emplace(
-            Lane{options_, clock_, entropy_, metrics_, client_, *view_, journal_, budget_});
-        listener_ = std::move(*http::listen_tcp("127.0.0.1:0"));
-        server_.emplace(
-            loop_, clock_, listener_.get(), http::ServerLimits{},
-            [this](http::Request request, http::Responder& responder) {
-                return route(*lane_, front_, std::move(request), responder);
-            },
-            protocol_error);
-        server_->start();
         fleet_.on_lost = [this](const std::string& id) { restart(id); };
     }
 
@@ -138,52 +96,22 @@ protected:
         auto without = std::make_shared<fleet::Snapshot>(*fleet_.now);
         for (fleet::Instance& instance : without->instances)
             if (instance.id == id) instance.state = fleet::State::down;
-        view_->update(without);
-        view_->update(fleet_.now);
+        view_.update(without);
+        view_.update(fleet_.now);
     }
 
     void publish(fleet::State state, dialect::InstanceKind kind = dialect::InstanceKind::holdfast) {
-        auto snapshot = std::make_shared<fleet::Snapshot>();
-        for (auto [id, instance] : {std::pair("a", &a_), std::pair("b", &b_)}) {
-            fleet::Instance entry;
-            entry.id = id;
-            entry.url = *http::Url::parse(instance->url());
-            entry.model = entry.upstream_model = "m";
-            entry.fingerprint = "F";
-            entry.state = state;
-            entry.kind = kind;
-            entry.load = std::make_shared<fleet::Load>();
-            snapshot->instances.push_back(entry);
-        }
-        fleet_.now = snapshot;
+        GatewayTest::publish([&](fleet::Instance& instance) {
+            instance.fingerprint = "F";
+            instance.state = state;
+            instance.kind = kind;
+        });
     }
 
-    struct Seen {
-        int status = 0;
-        std::string body, resume;
-    };
-
-    Seen ask(const std::string& body, std::vector<http::Headers::Field> fields = {}) {
-        Seen seen;
-        http::asio::co_spawn(loop_, send(body, std::move(fields), seen), http::asio::detached);
-        loop_.run();
-        loop_.restart();
-        return seen;
-    }
-
-    http::Task<void> send(std::string body, std::vector<http::Headers::Field> fields, Seen& seen) {
-        http::ClientRequest request{"POST", "/v1/chat/completions", {}, std::move(body)};
-        for (auto& [name, value] : fields) request.headers.add(name, value);
-        const auto url = http::Url::parse("http://" + http::local_address(listener_.get()));
-        http::ClientDeadlines deadlines;
-        auto answer = co_await client_.send(*url, std::move(request), deadlines);
-        if (answer) {
-            seen.status = (*answer)->status();
-            seen.resume = (*answer)->headers().find("x-holdfast-resume").value_or("");
-            auto text = co_await (*answer)->read_all(base::Deadline::never());
-            seen.body = text ? *text : "BROKEN: " + text.error().what;
-        }
-        loop_.stop();
+    Seen ask(const std::string& body, const std::vector<http::Headers::Field>& fields = {}) {
+        http::ClientRequest request{"POST", "/v1/chat/completions", {}, body};
+        for (const auto& [name, value] : fields) request.headers.add(name, value);
+        return GatewayTest::ask(std::move(request));
     }
 
     // The concatenated content of a stream, and whether it ended properly.
@@ -208,25 +136,6 @@ protected:
         R"({"model":"m","stream":true,"stream_options":{"include_usage":true},)"
         R"("messages":[{"role":"user","content":"hi"}]})";
     const std::string whole_ = R"({"model":"m","messages":[{"role":"user","content":"hi"}]})";
-
-    Options options_;
-    base::SystemClock clock_;
-    base::SystemEntropy entropy_;
-    http::Loop loop_{1};
-    ScriptedInstance a_{loop_, clock_}, b_{loop_, clock_};
-    FixedFleet fleet_;
-    telemetry::Registry registry_;
-    Metrics metrics_{registry_};
-    Front front_{registry_, false, clock_.now()};
-    std::vector<std::byte> memory_;
-    Journal journal_;
-    std::unique_ptr<balance::Policy> policy_;
-    http::Client client_{loop_, clock_};
-    RetryBudget budget_{clock_, {}};
-    std::optional<FleetView> view_;
-    std::optional<Lane> lane_;
-    base::UniqueFd listener_;
-    std::optional<http::Server> server_;
 };
 
 TEST_F(ExchangeTest, CarriesAStreamOverALossAtEveryToken) {
@@ -334,7 +243,6 @@ TEST_F(ExchangeTest, TreatsGarbageAsSicknessAndGoesElsewhere) {
 
 TEST_F(ExchangeTest, AnswersWithAClear503WhenNoInstanceBecomesReadyInTime) {
     publish(fleet::State::down);
-    view_->update(fleet_.now);
     const Seen seen = ask(whole_);
     EXPECT_EQ(seen.status, 503);
     EXPECT_NE(seen.body.find("no_ready_instance"), std::string::npos) << seen.body;
@@ -359,7 +267,6 @@ TEST_F(ExchangeTest, TakesAnInstanceThatHasNoTokenInTimeForABusyOne) {
 
 TEST_F(ExchangeTest, DoesNotGoOnFromTextAtAWorker) {
     publish(fleet::State::ready, dialect::InstanceKind::vllm);
-    view_->update(fleet_.now);
     fleet_.on_lost = [this](const std::string& id) {
         publish(fleet::State::ready, dialect::InstanceKind::holdfast);
         restart(id);
