@@ -19,9 +19,15 @@ constexpr std::string_view sound_config =
     R"("num_attention_heads":2,"num_key_value_heads":1,"vocab_size":300,)"
     R"("max_position_embeddings":1024,"eos_token_id":2})";
 
-std::string make_folder() {
-    const auto folder = std::filesystem::temp_directory_path() / "holdfast_config_fuzz";
+void write(const std::string& path, std::string_view content) {
+    std::ofstream(path, std::ios::binary) << content;
+}
+
+// One with a sound config.json, for what is beside it.
+std::string make_folder(const std::string& name) {
+    const auto folder = std::filesystem::temp_directory_path() / ("holdfast_config_fuzz_" + name);
     std::filesystem::create_directories(folder);
+    write((folder / "config.json").string(), sound_config);
     return folder.string();
 }
 
@@ -33,20 +39,15 @@ void check(const std::string& path) {
 }
 
 void read(std::string_view bytes) {
-    static const std::string folder = make_folder();
-    const auto write = [](const std::string& name, std::string_view content) {
-        std::ofstream(folder + "/" + name, std::ios::binary) << content;
-    };
-    write("generation_config.json", "{}");
-    write("config.json", bytes);
-    check(folder);
-    write("config.json", sound_config);
-    write("generation_config.json", bytes);
-    check(folder);
-    write("m.gguf", bytes);
-    check(folder + "/m.gguf");
-    write("model.safetensors.index.json", bytes);
-    [[maybe_unused]] const auto checkpoint = Checkpoint::open(folder);
+    static const std::string alone = make_folder("alone"), beside = make_folder("beside");
+    write(alone + "/config.json", bytes);
+    check(alone);
+    write(beside + "/generation_config.json", bytes);
+    check(beside);
+    write(beside + "/m.gguf", bytes);
+    check(beside + "/m.gguf");
+    write(beside + "/model.safetensors.index.json", bytes);
+    [[maybe_unused]] const auto checkpoint = Checkpoint::open(beside);
 }
 
 }  // namespace
