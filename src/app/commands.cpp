@@ -76,6 +76,10 @@ int complain(const Shell& shell, std::string_view text, int exit_code) {
     return exit_code;
 }
 
+int complain(const Shell& shell, const base::Error& error) {
+    return complain(shell, error.what, error.origin == base::Origin::client ? usage_exit : 1);
+}
+
 int run(const std::vector<std::string>& arguments, cli::Streams streams) {
     Shell shell{.streams = streams, .chosen = nullptr};
     CLI::App root(
@@ -91,7 +95,9 @@ int run(const std::vector<std::string>& arguments, cli::Streams streams) {
         "Start here:\n"
         "  holdfast serve                  serve the bundled model on http://127.0.0.1:8080\n"
         "  holdfast chat \"Why is 7 prime?\"  ask it something\n\n"
-        "`holdfast COMMAND --help` explains a command.");
+        "`holdfast COMMAND --help` explains a command.\n"
+        "Exit codes: 0 done, 2 wrong command line or settings, 1 everything else that failed, 130\n"
+        "and 143 interrupted (Ctrl-C, SIGTERM).");
     try {
         auto reversed = arguments;  // as CLI11 wants them
         std::ranges::reverse(reversed);

@@ -7,11 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "cli/terminal.h"
 
 namespace holdfast::app {
 
-// Exit codes: 0, 1 for what went wrong, usage_exit for a wrong command line or wrong settings.
+// Exit codes: 0, usage_exit where the command line or the settings are wrong as they are written,
+// 1 for everything else that went wrong, a missing or damaged file included. What a signal
+// interrupted has the code of app/interrupt_flag.h.
 inline constexpr int usage_exit = 2;
 
 // What a command needs while the command line is read, and what is to be run in the end.
@@ -39,5 +42,7 @@ void add_version(CLI::App& root, Shell& shell);
 
 // Writes "holdfast: TEXT" to the error stream and returns `exit_code`.
 int complain(const Shell& shell, std::string_view text, int exit_code = 1);
+// The same with the exit code for the error: what base::fail_field() made of a flag is wrong usage.
+int complain(const Shell& shell, const base::Error& error);
 
 }  // namespace holdfast::app

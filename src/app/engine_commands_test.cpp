@@ -24,11 +24,19 @@ Said say(const std::vector<std::string>& arguments) {
         [&](const cli::Streams& streams) { return run(arguments, streams); });
 }
 
-void expect_usage_error(const std::vector<std::string>& arguments, std::string_view reason) {
+void expect_refused(const std::vector<std::string>& arguments, int code, std::string_view reason) {
     const Said said = say(arguments);
-    EXPECT_EQ(said.code, usage_exit) << said.error;
+    EXPECT_EQ(said.code, code) << said.error;
     EXPECT_THAT(said.error, HasSubstr(reason));
     EXPECT_EQ(said.output, "");
+}
+
+void expect_usage_error(const std::vector<std::string>& arguments, std::string_view reason) {
+    expect_refused(arguments, usage_exit, reason);
+}
+
+void expect_failure(const std::vector<std::string>& arguments, std::string_view reason) {
+    expect_refused(arguments, 1, reason);
 }
 
 TEST(PlanCommand, ListsWhatFitsOnACard) {
@@ -70,7 +78,7 @@ TEST(PlanCommand, SaysWhatIsWrong) {
     expect_usage_error({"plan", "--device", "4090", "--power", "1"}, "--price-kwh");
     expect_usage_error({"plan", "--device", "4090", "--utilization", "2"}, "--utilization");
     expect_usage_error({"plan", "--bandwidth", "0"}, "--bandwidth");
-    expect_usage_error({"plan", "/none"}, "/none");
+    expect_failure({"plan", "/none"}, "/none");
 }
 
 TEST(PerfCommand, MeasuresAModel) {
@@ -135,22 +143,49 @@ TEST(EvalCommand, RecordsAndComparesWithTheRecord) {
 TEST(EvalCommand, SaysWhatIsWrong) {
     expect_usage_error({"eval"}, "MODEL");
     expect_usage_error({"eval", tiny, "--weights", "q9"}, "--weights");
-    expect_usage_error({"eval", tiny, "--text", "/none"}, "--text: cannot read /none");
-    expect_usage_error({"eval", tiny, "--problems", "/none"}, "cannot read /none");
+    expect_failure({"eval", tiny, "--text", "/none"}, "--text: cannot read /none");
+    expect_failure({"eval", tiny, "--problems", "/none"}, "cannot read /none");
     expect_usage_error({"eval", tiny, "--stride", "900"}, "--stride");
     expect_usage_error({"eval", tiny, "--against", tiny, "--weights", "q8_0"}, "exclude");
     expect_usage_error({"eval", tiny, "--record", "a", "--recorded", "b"}, "exclude");
-    expect_usage_error({"eval", "/none"}, "/none");
 }
 
-TEST(InterruptFlag, NotesTheFirstCtrlCAndLetsTheSecondThrough) {
-    const InterruptFlag flag;
-    EXPECT_FALSE(flag.is_set());
-    ::raise(SIGINT);
-    EXPECT_TRUE(flag.is_set());
-    struct sigaction now = {};
-    ::sigaction(SIGINT, nullptr, &now);
-    EXPECT_EQ(now.sa_handler, SIG_DFL);
+TEST(EngineCommands, FailAlikeWhereAModelIsMissingOrDamaged) {
+    const base::testing::TemporaryFolder folder;
+    const std::string out = folder.path() + "/out.gguf", damaged = folder.path() + "/damaged.gguf";
+    folder.write("damaged.gguf", "GGUF");
+    for (const std::string& model : {folder.path() + "/none", damaged}) {
+        EXPECT_EQ(say({"eval", tiny, "--against", model, "--limit", "1", "-t", "1"}).code, 1);
+        expect_failure({"plan", model}, model);
+        expect_failure({"perf", model}, model);
+        expect_failure({"eval", model}, model);
+        expect_failure({"quantize", model, out, "--type", "q8_0"}, model);
+        expect_failure({"worker", "--isolated", "--model", model, "--listen", "127.0.0.1:0"},
+                       model);
+    }
+}
+
+TEST(InterruptFlag, NotesTheFirstSignalAndLetsTheSecondThrough) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+        const InterruptFlag flag;
+        EXPECT_FALSE(flag.is_set());
+        ::raise(signal);
+        EXPECT_TRUE(flag.is_set());
+        EXPECT_EQ(flag.exit_code(), 128 + signal);
+        struct sigaction now = {};
+        ::sigaction(signal, nullptr, &now);
+        EXPECT_EQ(now.sa_handler, SIG_DFL);
+    }
+}
+
+TEST(InterruptFlag, LeavesIgnoredWhatIsIgnored) {
+    ::signal(SIGHUP, SIG_IGN);
+    {
+        const InterruptFlag flag;
+        ::raise(SIGHUP);
+        EXPECT_FALSE(flag.is_set());
+    }
+    EXPECT_EQ(::signal(SIGHUP, SIG_DFL), SIG_IGN);
 }
 
 }  // namespace

@@ -141,11 +141,11 @@ base::Result<> read_corpus(const Flags& flags, Setting& setting, chat::TokenId e
 
 base::Result<Setting> read_flags(Flags& flags) {
     if (!flags.against.empty() && !flags.weights.empty())
-        return base::fail(Code::invalid, "--against and --weights exclude each other");
+        return base::fail_field("--against", "--against and --weights exclude each other");
     if (!flags.record.empty() && !flags.recorded.empty())
-        return base::fail(Code::invalid, "--record and --recorded exclude each other");
+        return base::fail_field("--record", "--record and --recorded exclude each other");
     if (flags.windows.stride == 0 || flags.windows.stride > flags.windows.window)
-        return base::fail(Code::invalid, "--stride: must be 1 to --window");
+        return base::fail_field("--stride", "--stride: must be 1 to --window");
     HF_TRY_ASSIGN(flags.model, find_model(flags.model));
     HF_TRY_ASSIGN(const auto file, perf::FileWeights::open(flags.model));
     Setting setting;
@@ -170,10 +170,10 @@ base::Result<Setting> read_flags(Flags& flags) {
 
 int evaluate(Flags& flags, const Shell& shell) {
     const auto setting = read_flags(flags);
-    if (!setting) return complain(shell, setting.error().what, usage_exit);
+    if (!setting) return complain(shell, setting.error());
+    const InterruptFlag interrupt;
     const auto result = [&] {
         const ProgressLine line(shell.streams.error);
-        const InterruptFlag interrupt;
         return eval::evaluate(
             setting->entrants, *setting->tokenizer, setting->chat, setting->task,
             [&](const eval::Moment& moment) {
@@ -186,7 +186,7 @@ int evaluate(Flags& flags, const Shell& shell) {
                     flags.format == "json"
                         ? eval::to_json(setting->corpus, setting->task, *result)
                         : eval::to_table(setting->corpus, setting->task, *result));
-    if (result->stopped) return interrupted_exit;
+    if (result->stopped) return interrupt.exit_code();
     // What could not be loaded has its reason in the report.
     const bool all_loaded = std::ranges::all_of(
         result->scores, [](const eval::Scores& scores) { return scores.error.empty(); });

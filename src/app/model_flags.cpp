@@ -28,8 +28,8 @@ tensor::Config tiny_shape() {
 
 std::unexpected<base::Error> unknown(std::string_view flag, std::string_view name,
                                      const std::vector<std::string>& known) {
-    return base::fail(base::Code::invalid, "{}: \"{}\" is none of {}{}", flag, name.substr(0, 60),
-                      fmt::join(known, ", "), config::suggestion(name, known));
+    return base::fail_field(flag, "{}: \"{}\" is none of {}{}", flag, name.substr(0, 60),
+                            fmt::join(known, ", "), config::suggestion(name, known));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "app/model_flags.h"
 #include "app/progress_line.h"
 #include "app/pulled_models.h"
+#include "backend/cpu/isa.h"
 #include "model/random.h"
 #include "perf/file_weights.h"
 #include "perf/machine.h"
@@ -62,9 +63,11 @@ base::Result<perf::Subject> subject_of_file(const Flags& flags) {
 
 base::Result<perf::Subject> read_flags(Flags& flags) {
     if (flags.model.empty() == flags.shape.empty())
-        return base::fail(base::Code::invalid, "name either a MODEL or a --shape");
+        return base::fail_field("--shape", "name either a MODEL or a --shape");
     HF_TRY_ASSIGN(flags.options.kv_type, parse_kv_type(flags.kv));
     flags.options.native_numerics = flags.numerics == "native";
+    if (const auto isa = cpu::choose_isa(flags.options.isa); !isa)
+        return base::fail_field("--isa", "--isa: {}", isa.error().what);
     std::erase(flags.options.prompts, 0);  // as people of llama-bench leave a part out
     std::erase(flags.options.batches, 0);
     return flags.shape.empty() ? subject_of_file(flags) : subject_of_shape(flags);
@@ -74,36 +77,32 @@ base::Result<perf::Subject> read_flags(Flags& flags) {
 int write(const Flags& flags, const Shell& shell) {
     const auto written = [&]() -> base::Result<> {
         if (flags.shape.empty() || !flags.model.empty())
-            return base::fail(base::Code::invalid, "--write: needs a --shape and no MODEL");
+            return base::fail_field("--write", "--write: needs a --shape and no MODEL");
         HF_TRY_ASSIGN(const auto config, parse_shape(flags.shape));
         HF_TRY_ASSIGN(const tensor::DataType weights, weights_of_shape(flags));
         return model::write_random(config, weights, flags.write);
     }();
-    if (written) return 0;
-    return complain(shell, written.error().what,
-                    written.error().code == base::Code::invalid ? usage_exit : 1);
+    return written ? 0 : complain(shell, written.error());
 }
 
 int measure(Flags& flags, const Shell& shell) {
     if (!flags.write.empty()) return write(flags, shell);
     const auto subject = read_flags(flags);
-    if (!subject) return complain(shell, subject.error().what, usage_exit);
+    if (!subject) return complain(shell, subject.error());
+    const InterruptFlag interrupt;
     const auto report = [&] {
         const ProgressLine line(shell.streams.error);
-        const InterruptFlag interrupt;
         const auto show = [&](const perf::Moment& moment) {
             line.show(fmt::format("{} threads, round {} of {}: {}", moment.threads, moment.round,
                                   moment.rounds, moment.what));
         };
         return perf::measure(*subject, flags.options, {show, [&] { return interrupt.is_set(); }});
     }();
-    if (!report)
-        return complain(shell, report.error().what,
-                        report.error().code == base::Code::invalid ? usage_exit : 1);
+    if (!report) return complain(shell, report.error());
     cli::write_text(shell.streams.output, flags.format == "json"
                                               ? perf::to_json(*subject, flags.options, *report)
                                               : perf::to_table(*subject, flags.options, *report));
-    return report->stopped ? interrupted_exit : 0;
+    return report->stopped ? interrupt.exit_code() : 0;
 }
 
 void add_options(CLI::App& command, Flags& flags) {

@@ -41,12 +41,14 @@ base::Result<plan::Hardware> read_hardware(const Flags& flags) {
     } else if (flags.device == "auto") {
         HF_TRY_ASSIGN(hardware, plan::this_processor(bytes_per_second));
     } else {
-        HF_TRY_ASSIGN(hardware, plan::find_card(flags.device));
+        auto card = plan::find_card(flags.device);
+        if (!card) return base::fail_field("--device", "{}", card.error().what);
+        hardware = *std::move(card);
     }
     if (bytes_per_second) hardware.bytes_per_second = *bytes_per_second;
     if (!flags.memory.empty()) {
         auto bytes = config::parse_bytes(flags.memory);
-        if (!bytes) return base::fail(Code::invalid, "--memory: {}", bytes.error().what);
+        if (!bytes) return base::fail_field("--memory", "--memory: {}", bytes.error().what);
         hardware.memory_bytes = *bytes;
     }
     return hardware;
@@ -62,8 +64,8 @@ base::Result<plan::Candidate> read_shape(const std::string& name, std::optional<
             candidate.precisions.emplace_back(std::string(tensor::name(type)),
                                               perf::weight_bytes(candidate.config, type));
     if (candidate.precisions.empty())
-        return base::fail(Code::invalid, "--weights: the rows of {} are no whole blocks of {}",
-                          name, tensor::name(*only));
+        return base::fail_field("--weights", "--weights: the rows of {} are no whole blocks of {}",
+                                name, tensor::name(*only));
     return candidate;
 }
 
@@ -89,7 +91,7 @@ base::Result<plan::Candidate> read_file(const std::string& model, std::optional<
 
 base::Result<std::vector<plan::Candidate>> read_candidates(const Flags& flags) {
     if (!flags.model.empty() && !flags.shape.empty())
-        return base::fail(Code::invalid, "name either a MODEL or a --shape");
+        return base::fail_field("--shape", "name either a MODEL or a --shape");
     HF_TRY_ASSIGN(const std::optional<DataType> only, parse_weights(flags.weights));
     std::vector<plan::Candidate> candidates;
     if (!flags.model.empty()) {
@@ -110,7 +112,7 @@ base::Result<plan::Plan> read_flags(Flags& flags) {
     plan::Plan plan;
     HF_TRY_ASSIGN(plan.candidates, read_candidates(flags));
     if (flags.bandwidth && *flags.bandwidth <= 0)
-        return base::fail(Code::invalid, "--bandwidth: must be above 0");
+        return base::fail_field("--bandwidth", "--bandwidth: must be above 0");
     plan.wish = flags.wish;
     if (flags.price_hour || flags.watts || flags.price_kwh) {
         plan.prices = flags.prices;
@@ -118,10 +120,10 @@ base::Result<plan::Plan> read_flags(Flags& flags) {
         plan.prices->watts = flags.watts.value_or(0);
         plan.prices->kilowatt_hour = flags.price_kwh.value_or(0);
         if (flags.watts.has_value() != flags.price_kwh.has_value())
-            return base::fail(Code::invalid, "--power and --price-kwh belong together");
+            return base::fail_field("--power", "--power and --price-kwh belong together");
     } else if (flags.prices.api_million) {
-        return base::fail(Code::invalid,
-                          "--api-price: needs --price-hour, or --power and --price-kwh");
+        return base::fail_field("--api-price",
+                                "--api-price: needs --price-hour, or --power and --price-kwh");
     }
     HF_TRY_ASSIGN(plan.hardware, read_hardware(flags));  // last, as it may measure
     plan.wish.kv_type = plan.hardware.is_processor ? cpu::KvType::f32 : cpu::KvType::bf16;
@@ -133,7 +135,7 @@ base::Result<plan::Plan> read_flags(Flags& flags) {
 
 int plan_for(Flags& flags, const Shell& shell) {
     const auto plan = read_flags(flags);
-    if (!plan) return complain(shell, plan.error().what, usage_exit);
+    if (!plan) return complain(shell, plan.error());
     cli::write_text(shell.streams.output,
                     flags.format == "json" ? plan::to_json(*plan) : plan::to_table(*plan));
     return 0;

@@ -35,8 +35,8 @@ base::Result<DataType> read_type(const std::string& flag, const std::string& tex
         if (tensor::name(type) == text) return type;
         known.emplace_back(tensor::name(type));
     }
-    return base::fail(base::Code::invalid, "{}: \"{}\" is no type, they are {}{}", flag, text,
-                      fmt::join(known, ", "), config::suggestion(text, known));
+    return base::fail_field(flag, "{}: \"{}\" is no type, they are {}{}", flag, text,
+                            fmt::join(known, ", "), config::suggestion(text, known));
 }
 
 std::string size_text(std::uint64_t bytes) {
@@ -69,20 +69,20 @@ int quantize(const Flags& flags, const Shell& shell) {
     options.threads = flags.threads;
     options.replace = flags.force;
     const auto type = read_type("--type", flags.type);
-    if (!type) return complain(shell, type.error().what, usage_exit);
+    if (!type) return complain(shell, type.error());
     options.type = *type;
     if (!flags.head.empty()) {
         const auto head = read_type("--head", flags.head);
-        if (!head) return complain(shell, head.error().what, usage_exit);
+        if (!head) return complain(shell, head.error());
         options.head = *head;
     }
     const auto in = find_model(flags.in);
-    if (!in) return complain(shell, in.error().what, usage_exit);
+    if (!in) return complain(shell, in.error());
     options.in = *in;
+    const InterruptFlag interrupt;  // so that Ctrl-C leaves no half file
     base::Result<convert::QuantizeReport> report;
     {
         const ProgressLine line(shell.streams.error);
-        const InterruptFlag interrupt;  // so that Ctrl-C leaves no half file
         options.on_progress = [&, shown = std::string()](convert::Step step, double share) mutable {
             const auto* const verb = step == convert::Step::writing ? "writing" : "checking";
             auto text = fmt::format("{} {:.0f} %", verb, 100 * share);
@@ -94,7 +94,7 @@ int quantize(const Flags& flags, const Shell& shell) {
     }
     if (!report) {
         if (report.error().code == base::Code::cancelled)
-            return complain(shell, report.error().what, interrupted_exit);
+            return complain(shell, report.error().what, interrupt.exit_code());
         const bool exists = report.error().what.ends_with("exists already");
         return complain(shell,
                         report.error().what + (exists ? "\n  next: --force replaces it" : ""));

@@ -13,7 +13,8 @@ SettingsFlags::SettingsFlags(CLI::App& command, config::Commands which) {
         auto help = std::string(setting.help);
         if (!setting.default_text.empty() && !config::can_be_automatic(setting))
             help += fmt::format(" [{}]", setting.default_text);
-        if (config::is_list(setting)) help += "; repeatable";
+        // A worker has one model.
+        if (config::is_list(setting) && which != config::worker) help += "; repeatable";
         auto* option = command.add_option(std::string(setting.flag), given.texts, help);
         option->type_name(std::string(setting.flag_value))->type_size(1)->allow_extra_args(false);
         option->multi_option_policy(config::is_list(setting) ? CLI::MultiOptionPolicy::TakeAll

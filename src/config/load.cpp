@@ -147,8 +147,15 @@ private:
         }
         if (setting.name == "state_dir")
             settings_.state_dir = absolute(settings_.state_dir, folder);
+        if (setting.name == "worker.template" && is_file(settings_.worker.chat_template))
+            settings_.worker.chat_template = absolute(settings_.worker.chat_template, folder);
         if (setting.name == "worker.models")
             for (Model& model : settings_.worker.models) complete(model, folder);
+    }
+
+    // Other templates have names, which the program that loads the model knows.
+    static bool is_file(std::string_view chat_template) {
+        return chat_template.contains('/') || chat_template.ends_with(".json");
     }
 
     static std::string absolute(const std::string& path, const std::string& folder) {

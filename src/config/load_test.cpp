@@ -115,11 +115,25 @@ TEST(Load, ReadsListsInLongFormFromTheFile) {
 
 TEST(Load, TakesPathsInAFileRelativeToThatFile) {
     Paper paper;
-    paper.files["conf/h.yaml"] = "worker: {models: [../m]}\nstate_dir: state/\n";
+    paper.files["conf/h.yaml"] =
+        "worker: {models: [../m], template: own.json}\nstate_dir: state/\n";
     const auto loaded = load(Sources{.file = "conf/h.yaml"}, paper.world);
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
     EXPECT_EQ(loaded->settings.worker.models[0], (Model{"/srv/m", "m"}));
     EXPECT_EQ(loaded->settings.state_dir, "/srv/conf/state");
+    EXPECT_EQ(loaded->settings.worker.chat_template, "/srv/conf/own.json");
+}
+
+TEST(Load, TakesPathsOfFlagsRelativeToTheCurrentFolder) {
+    Paper paper;
+    paper.files["h.yaml"] = "worker: {template: deepseek-r1}\n";
+    EXPECT_EQ(paper.load()->settings.worker.chat_template, "deepseek-r1");
+    const auto loaded = paper.load({{"worker.template", "../own/t", "--template"},
+                                    {"worker.models", "m", "--model"},
+                                    {"state_dir", "s", "--state-dir"}});
+    EXPECT_EQ(loaded->settings.worker.chat_template, "/own/t");
+    EXPECT_EQ(loaded->settings.worker.models[0].path, "/srv/m");
+    EXPECT_EQ(loaded->settings.state_dir, "/srv/s");
 }
 
 TEST(Load, StartsNoBundledModelBesideExternalInstances) {
@@ -265,7 +279,7 @@ std::vector<Flag> parse_set_flags(const std::vector<std::string>& arguments) {
 TEST(ToFlags, GivesAnotherProcessTheSameSettingsWhateverItsEnvironmentSays) {
     Paper paper;
     paper.files["h.yaml"] =
-        "worker: {models: [a=b=c, d], instances: 3}\nretry: {ratio: 0.00001}\n"
+        "worker: {models: [a=b=c, d], instances: 3, template: t.json}\nretry: {ratio: 0.00001}\n"
         "external: ['http://x:1,kind=vllm']\nkeeper: {drain: 1500ms}\n"
         "engine: {prefix_cache: false}\nlog: {bytes_max: 1MB}\n";
     const auto parent = paper.load();
@@ -276,6 +290,7 @@ TEST(ToFlags, GivesAnotherProcessTheSameSettingsWhateverItsEnvironmentSays) {
     Paper other;
     other.world.environment = {{"HOLDFAST_LOG_LEVEL", "nonsense"}, {"HOLDFAST_NONSENSE", "1"}};
     other.world.cores = 3;
+    other.world.current_folder = "/";
     const auto child =
         load(Sources{.file = std::nullopt, .flags = parse_set_flags(arguments), .isolated = true},
              other.world);

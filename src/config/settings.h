@@ -54,7 +54,8 @@ struct Settings {
         std::uint32_t instances = 0;  // per model
         std::uint32_t threads = 0;    // per instance
         double tokens_per_second = 0;
-        std::string chat_template;  // a known one's name or a file; "auto": the model's own
+        // A known one's name, or a file: what has a slash or ends in .json. "auto": the model's.
+        std::string chat_template;
         friend bool operator==(const Worker&, const Worker&) = default;
     } worker;
 

@@ -50,8 +50,8 @@ const std::array settings_table{
 
     Setting{
         "worker.models", at<&S::worker, &S::Worker::models>, "auto",
-        "model folders in the Hugging Face layout, GGUF files or names of pulled models, each "
-        "PATH or PATH=NAME; by default the bundled tiny-r1, unless there are external instances",
+        "a model folder in the Hugging Face layout, a GGUF file or the name of a pulled model; by "
+        "default the bundled tiny-r1, unless there are external instances",
         "", "", "", Form::path, "--model", serve | worker, "PATH[=NAME]"},
     Setting{"worker.instances", at<&S::worker, &S::Worker::instances>, "2",
             "processes that are started for each model", "1", "64", "", Form::plain, "--instances",

@@ -1,6 +1,8 @@
 // OpenAI's chat completions: POST /v1/chat/completions.
 #include "dialect/openai_chat.h"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "base/assert.h"
@@ -121,10 +123,28 @@ Result<> read_tool_choice(const JsonValue& value, Draft& draft) {
     return {};
 }
 
+// Variables for the model's template. A template ignores those that it does not know, and R1's know
+// only these, which are not the client's to set here.
+Result<> read_template_variables(const JsonValue& value, Draft&) {
+    static constexpr std::string_view known[] = {
+        "add_generation_prompt",  "bos_token", "chat_template",
+        "continue_final_message", "messages",  "tools"};
+    return value.each_member([](std::string_view key, const JsonValue& member) -> Result<> {
+        const bool is_known = std::ranges::find(known, key) != std::end(known);
+        if (is_known && !member.is_null()) return member.refuse("is not supported by this server");
+        return {};
+    });
+}
+
 constexpr Field chat_fields[] = {
-    {"messages", read_prompt},           {"logprobs", read_logprobs},
-    {"top_logprobs", read_top_logprobs}, {"tools", read_tools},
-    {"tool_choice", read_tool_choice},   {"functions", refuse_unless_empty},
+    {"messages", read_prompt},
+    {"logprobs", read_logprobs},
+    {"top_logprobs", read_top_logprobs},
+    {"tools", read_tools},
+    {"tool_choice", read_tool_choice},
+    {"functions", refuse_unless_empty},
+    {"chat_template", refuse_unless_empty},
+    {"chat_template_kwargs", read_template_variables},
 };
 
 Result<> check(Draft& draft) {

@@ -120,19 +120,20 @@ base::Result<> check(const Subject& subject, const Options& options) {
         return std::ranges::any_of(values, [&](std::uint32_t v) { return v == 0 || v > max; });
     };
     if (options.threads.empty() || outside(options.threads, threads_max))
-        return base::fail(Code::invalid, "threads: not in [1, {}]", threads_max);
+        return base::fail_field("threads", "threads: not in [1, {}]", threads_max);
     if (outside(options.batches, batch_max))
-        return base::fail(Code::invalid, "batches: not in [1, {}]", batch_max);
+        return base::fail_field("batches", "batches: not in [1, {}]", batch_max);
     if (outside(options.prompts, tokens_max) || outside({options.tokens}, tokens_max))
-        return base::fail(Code::invalid, "tokens: not in [1, {}]", tokens_max);
+        return base::fail_field("tokens", "tokens: not in [1, {}]", tokens_max);
     if (options.prompts.empty() && options.batches.empty())
-        return base::fail(Code::invalid, "there is nothing to measure: no prompts and no batches");
-    if (options.rounds == 0) return base::fail(Code::invalid, "rounds: must be 1 or more");
+        return base::fail_field("prompts",
+                                "there is nothing to measure: no prompts and no batches");
+    if (options.rounds == 0) return base::fail_field("rounds", "rounds: must be 1 or more");
     const std::uint64_t end =
         std::uint64_t{options.depth} + std::max(largest(options.prompts), options.tokens);
     if (end > subject.config.context)
-        return base::fail(Code::invalid, "{} positions are more than the model's context of {}",
-                          end, subject.config.context);
+        return base::fail_field("prompts", "{} positions are more than the model's context of {}",
+                                end, subject.config.context);
     return {};
 }
 

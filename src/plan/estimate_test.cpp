@@ -35,6 +35,8 @@ TEST(Cards, AreFoundHoweverPeopleWriteThem) {
     }
     EXPECT_EQ(find_card("4070 ti super")->name, "RTX 4070 Ti Super");
     EXPECT_EQ(find_card("h100")->memory_bytes, 80ULL << 30);
+    EXPECT_EQ(find_card("NVIDIA H100 SXM5")->name, "H100");
+    EXPECT_EQ(find_card("a100-80gb-sxm")->name, "A100 80GB");
     for (const Card& one : cards()) EXPECT_EQ(find_card(one.name)->name, one.name);
 }
 

@@ -19,7 +19,10 @@ namespace {
 // 16-bit with float32 sums: appendix tables of NVIDIA's architecture white papers (Turing, GA102,
 // Ada, RTX Blackwell; A100, H100) and the H200 data sheet. Where a paper lists only the first card
 // of a family, the rate is 4 (Turing) or 2 (later GeForce) times the card's float32 rate at boost
-// clock, as for the cards that it lists.
+// clock, as for the cards that it lists. Where sources differ: Turing at the reference clocks, not
+// the Founders Editions' (5 % more); the 4070 with GDDR6X (480 GB/s with GDDR6); the H100 PCIe from
+// its data sheet (half of 1,513 with sparsity; the first white paper said 800); A100 40GB is both
+// forms, which have the same memory; A100 80GB, H100 and H200 without a word are SXM.
 constexpr Card all_cards[] = {
     {"RTX 2060", 6, 336, 25.8},           {"RTX 2060 12GB", 12, 336, 28.7},
     {"RTX 2060 Super", 8, 448, 28.7},     {"RTX 2070", 8, 448, 29.9},
@@ -32,7 +35,7 @@ constexpr Card all_cards[] = {
     {"RTX 3090", 24, 936, 71.0},          {"RTX 3090 Ti", 24, 1'008, 80.0},
     {"RTX 4060", 8, 272, 30.2},           {"RTX 4060 Ti", 8, 288, 44.1},
     {"RTX 4060 Ti 16GB", 16, 288, 44.1},  {"RTX 4070", 12, 504, 58.3},
-    {"RTX 4070 Super", 12, 504, 70.9},    {"RTX 4070 Ti", 12, 504, 80.2},
+    {"RTX 4070 Super", 12, 504, 71.0},    {"RTX 4070 Ti", 12, 504, 80.2},
     {"RTX 4070 Ti Super", 16, 672, 88.2}, {"RTX 4080", 16, 717, 97.5},
     {"RTX 4080 Super", 16, 736, 104.4},   {"RTX 4090", 24, 1'008, 165.2},
     {"RTX 5050", 8, 320, 26.3},           {"RTX 5060", 8, 448, 38.4},
@@ -45,13 +48,14 @@ constexpr Card all_cards[] = {
     {"H200", 141, 4'800, 989.4},
 };
 
-// What a name has in common with other ways to write it: "GeForce RTX-4090" is "rtx4090".
+// What a name has in common with other ways to write it: "GeForce RTX-4090" is "rtx4090", and
+// "H100 SXM5" is "h100".
 std::string essence(std::string_view name) {
     std::string out;
     for (const char c : name)
         if (c != ' ' && c != '-' && c != '_')
             out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    for (const std::string_view word : {"nvidia", "geforce"})
+    for (const std::string_view word : {"nvidia", "geforce", "sxm5", "sxm4", "sxm"})
         if (const auto at = out.find(word); at != out.npos) out.erase(at, word.size());
     return out;
 }

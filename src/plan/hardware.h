@@ -29,7 +29,7 @@ struct Card {
 };
 std::span<const Card> cards();
 
-// By name, without regard to case, spaces, hyphens, and the words NVIDIA and GeForce. Errors:
+// By name, without regard to case, spaces, hyphens, and the words NVIDIA, GeForce and SXM. Errors:
 // not_found, with what may have been meant.
 [[nodiscard]] base::Result<Hardware> find_card(std::string_view name);
 

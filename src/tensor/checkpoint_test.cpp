@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/test_damage.h"
 #include "base/test_folder.h"
 #include "tensor/gguf_names.h"
 #include "tensor/test_gguf.h"
@@ -111,6 +112,24 @@ TEST_F(GgufCheckpoint, KnowsThatLlamaInterleavesItsHeads) {
 TEST_F(GgufCheckpoint, RefusesTensorsThatWouldBeIgnored) {
     write("m.gguf", GgufBytes().tensor("blk.0.attn_output.bias", {2}, f32, floats(2)));
     expect_refused("m.gguf", "m.gguf", "\"blk.0.attn_output.bias\" is none of the Qwen2 or Llama");
+}
+
+TEST(FolderCheckpoint, SurvivesADamagedIndex) {
+    const base::testing::TemporaryFolder folder;
+    const auto shard = [](const std::string& tensor) {
+        const std::string header =
+            fmt::format(R"({{"{}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}})", tensor);
+        return raw(std::uint64_t{header.size()}) + header + "1234";
+    };
+    folder.write("model-1.safetensors", shard("model.norm.weight"));
+    folder.write("model-2.safetensors", shard("lm_head.weight"));
+    base::testing::expect_survives_damage(
+        R"({"metadata":{"total_size":8},"weight_map":{"lm_head.weight":"model-2.safetensors",)"
+        R"("model.norm.weight":"model-1.safetensors"}})",
+        folder.path(), [&](const std::string& index) {
+            folder.write("model.safetensors.index.json", index);
+            return Checkpoint::open(folder.path());
+        });
 }
 
 TEST_F(GgufCheckpoint, ReadsAllPartsOfASplitFile) {

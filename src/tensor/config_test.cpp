@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "base/test_damage.h"
 #include "base/test_folder.h"
 #include "tensor/test_gguf.h"
 
@@ -37,14 +38,21 @@ constexpr const char* llama3 = R"({"factor":8.0,"low_freq_factor":1.0,"high_freq
 
 class FolderConfig : public ::testing::Test {
 protected:
-    base::Result<Config> read(const Fields& changes = {}) {
+    static std::string json(const Fields& changes = {}) {
         Fields fields = llama_fields();
         for (const auto& [name, value] : changes) fields[name] = value;
-        std::string json = "{";
+        std::string text = "{";
         for (const auto& [name, value] : fields)
             if (!value.empty())
-                json += fmt::format(R"({}"{}":{})", json.size() > 1 ? "," : "", name, value);
-        folder_.write("config.json", json + "}");
+                text += fmt::format(R"({}"{}":{})", text.size() > 1 ? "," : "", name, value);
+        return text + "}";
+    }
+    base::Result<Config> read(const Fields& changes = {}) {
+        folder_.write("config.json", json(changes));
+        return read_config(folder_.path());
+    }
+    base::Result<Config> read_with(const std::string& name, const std::string& content) {
+        folder_.write(name, content);
         return read_config(folder_.path());
     }
     void expect_refused(const Fields& changes, const std::string& reason) {
@@ -133,6 +141,18 @@ TEST_F(FolderConfig, RefusesWhatWouldBeComputedWrongly) {
     expect_refused({{"quantization_config", "{}"}}, "quantization_config");
     expect_refused({{"num_attention_heads", "7"}}, "num_attention_heads");
     expect_refused({{"head_dim", "48"}}, "head_dim");
+}
+
+TEST_F(FolderConfig, SurvivesDamage) {
+    base::testing::expect_survives_damage(
+        json({{"rope_scaling", llama3}}),
+        "config.json: ", [&](const std::string& text) { return read_with("config.json", text); });
+    ASSERT_TRUE(read());
+    base::testing::expect_survives_damage(
+        R"({"bos_token_id":1,"eos_token_id":[128,129],"temperature":0.6})",
+        "generation_config.json: ", [&](const std::string& text) {
+            return read_with("generation_config.json", text);
+        });
 }
 
 // --- GGUF files ---------------------------------------------------------------------------------
@@ -252,6 +272,17 @@ TEST_F(GgufConfig, RefusesOtherScaling) {
     expect_refused(model("llama").text("llama.rope.scaling.type", "yarn"), "is \"yarn\"");
     expect_refused(model("llama").number("llama.rope.scaling.factor", 4.0F), "linear scaling");
     expect_refused(model("llama").number("llama.rope.scale_linear", 4.0F), "linear scaling");
+}
+
+TEST_F(GgufConfig, SurvivesDamage) {
+    const std::string sound = model("llama").bytes();
+    const std::size_t metadata_bytes = sound.size() - 300 * 256 * 2;
+    base::testing::expect_survives_damage(std::string_view(sound).substr(0, metadata_bytes),
+                                          "m.gguf: ", [&](const std::string& damaged) {
+                                              folder_.write("m.gguf",
+                                                            damaged + sound.substr(metadata_bytes));
+                                              return read_config(folder_.path() + "/m.gguf");
+                                          });
 }
 
 TEST_F(GgufConfig, RefusesOtherModelsAndNumbersOutOfRange) {

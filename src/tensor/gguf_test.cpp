@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "base/test_damage.h"
 #include "base/test_folder.h"
 #include "tensor/test_gguf.h"
 
@@ -176,8 +177,26 @@ TEST(Gguf, RefusesAFileCutAtAnyByte) {
     expect_refused(bytes.substr(0, bytes.size() - 1), "cut short");
 }
 
-// Whatever a file says after one byte was changed: it is refused, or everything that it gives lies
-// inside of it.
+// Everything that an accepted file gives lies inside of it.
+void use(const Gguf& file, std::size_t file_bytes) {
+    std::size_t total = 0;
+    for (const Tensor& tensor : file.tensors()) {
+        total += tensor.bytes.size();
+        if (!tensor.bytes.empty()) EXPECT_LE(std::to_integer<int>(tensor.bytes.back()), 255);
+    }
+    EXPECT_LE(total, file_bytes);
+    for (const GgufEntry& entry : file.entries()) {
+        const std::string key(entry.key);
+        (void)file.integer(key);
+        (void)file.number(key);
+        (void)file.flag(key);
+        (void)file.text(key);
+        (void)file.texts(key);
+        (void)file.integers(key);
+        (void)file.numbers(key);
+    }
+}
+
 TEST(Gguf, SurvivesAnyByteBeingWrong) {
     const std::string bytes = good().bytes();
     std::size_t refused = 0;
@@ -192,25 +211,17 @@ TEST(Gguf, SurvivesAnyByteBeingWrong) {
                 EXPECT_THAT(file.error().what, HasSubstr("weights: "));
                 continue;
             }
-            std::size_t total = 0;
-            for (const Tensor& tensor : file->tensors()) {
-                total += tensor.bytes.size();
-                if (!tensor.bytes.empty())
-                    EXPECT_LE(std::to_integer<int>(tensor.bytes.back()), 255);
-            }
-            EXPECT_LE(total, broken.size());
-            for (const GgufEntry& entry : file->entries()) {
-                const std::string key(entry.key);
-                (void)file->integer(key);
-                (void)file->number(key);
-                (void)file->flag(key);
-                (void)file->text(key);
-                (void)file->texts(key);
-                (void)file->integers(key);
-                (void)file->numbers(key);
-            }
+            use(*file, broken.size());
         }
     EXPECT_GT(refused, bytes.size());
+}
+
+TEST(Gguf, SurvivesDamage) {
+    base::testing::expect_survives_damage(good().bytes(), "weights: ", [](const std::string& file) {
+        auto read = parse(file);
+        if (read) use(*read, file.size());
+        return read;
+    });
 }
 
 TEST(Gguf, RefusesHeadersOfOtherFormats) {

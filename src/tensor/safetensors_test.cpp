@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
+
+#include "base/test_damage.h"
 
 namespace holdfast::tensor {
 namespace {
@@ -81,6 +84,17 @@ TEST(Safetensors, SurvivesAnyByteOfTheHeaderBeingWrong) {
             if (const auto tensors = parse(broken))
                 for (const Tensor& tensor : *tensors) EXPECT_LE(tensor.bytes.size(), 34U);
         }
+}
+
+TEST(Safetensors, SurvivesDamage) {
+    base::testing::expect_survives_damage(
+        file_with(good_header, 34), "weights", [](const std::string& file) {
+            auto tensors = parse(file);
+            if (tensors)
+                for (const Tensor& tensor : *tensors)
+                    EXPECT_EQ(std::ranges::count(tensor.bytes, std::byte{'y'}), 0);
+            return tensors;
+        });
 }
 
 TEST(Safetensors, RefusesLyingHeaderLengths) {

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "base/test_damage.h"
 #include "base/test_folder.h"
 #include "text/golden_test.h"
 #include "text/tokenizer.h"
@@ -268,6 +269,23 @@ TEST(ChatTemplate, RefusesDamagedTemplates) {
         EXPECT_THAT(why_not(bos, source), HasSubstr("the chat template is unknown"));
 }
 
+TEST(ChatTemplate, SurvivesDamage) {
+    const base::testing::TemporaryFolder folder;
+    const auto read_as = [&](const std::string& name) {
+        return [&folder, name](const std::string& content) {
+            folder.write(name, content);
+            auto chat_template = ChatTemplate::load(folder.path());
+            rendered(chat_template);
+            return chat_template;
+        };
+    };
+    base::testing::expect_survives_damage(
+        config(quoted(distill())), "tokenizer_config.json: ", read_as("tokenizer_config.json"));
+    folder.write("tokenizer_config.json", bos);
+    base::testing::expect_survives_damage(distill(),
+                                          "chat_template.jinja: ", read_as("chat_template.jinja"));
+}
+
 TEST(ChatTemplate, NamesFileFieldAndReasonForDamagedConfigurations) {
     EXPECT_THAT(ChatTemplate::load("/nowhere").error().what,
                 HasSubstr("/nowhere/tokenizer_config.json: there is no such file"));
@@ -332,6 +350,18 @@ TEST(ChatFormatFile, RendersWhatItDescribes) {
                                                  {Role::tool, "2", ""},
                                                  {Role::system, "y", ""}}),
               "<B>S:x|y;[1.,2.]");
+}
+
+TEST(ChatFormatFile, SurvivesDamage) {
+    base::testing::expect_survives_damage(
+        R"({"begin":"<s>","system":{"place":"joined","before":"S:","between":"|","after":";"},)"
+        R"("user":{"before":"U:","after":";"},"assistant":{"before":"A:","keeps_thinking":true},)"
+        R"("tool":{"first":"[","next":",","after":".","end":"]"},"generation_prompt":"?"})",
+        "format.json: ", [](const std::string& json) {
+            auto format = load_format(json);
+            rendered(format);
+            return format;
+        });
 }
 
 TEST(ChatFormatFile, IsRefusedWithFieldAndReason) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "base/test_damage.h"
 #include "base/test_folder.h"
 #include "tensor/test_gguf.h"
 #include "text/golden_test.h"
@@ -239,6 +240,15 @@ TEST(GgufChatTemplate, IsRecognisedInTheMetadata) {
     const auto chosen = load_template(bytes_of(parts_of("qwen2")), "deepseek-r1-distill-no-think");
     ASSERT_TRUE(chosen) << chosen.error().what;
     EXPECT_EQ(chosen->render({}), "<｜begin▁of▁sentence｜><｜Assistant｜>");
+}
+
+TEST(GgufTokenizer, SurvivesDamage) {
+    base::testing::expect_survives_damage(
+        bytes_of(parts_of("qwen2")).bytes(), "model.gguf: ", [](const std::string& damaged) {
+            auto tokenizer = load(damaged);
+            if (tokenizer) (*tokenizer)->encode("Every morning, e\u0301! <think> 123");
+            return tokenizer;
+        });
 }
 
 TEST(GgufChatTemplate, NeedsABeginningOfSequenceToken) {

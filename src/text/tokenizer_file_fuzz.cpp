@@ -1,5 +1,6 @@
-// Feeds arbitrary bytes to the readers of tokenizers and templates: as tokenizer.json, as a GGUF
-// file's metadata, and as a template's source. What is accepted must encode without trouble.
+// Feeds arbitrary bytes to the readers of tokenizers and templates: as tokenizer.json, as
+// tokenizer_config.json, as a GGUF file's metadata, and as a template's source. What is accepted
+// must encode without trouble.
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -26,12 +27,19 @@ void use(const TokenizerFile& file) {
     for (const TokenId id : ids) HF_ASSERT(file.vocabulary.holds(id));
 }
 
+std::string make_folder() {
+    const auto folder = std::filesystem::temp_directory_path() / "holdfast_tokenizer_fuzz";
+    std::filesystem::create_directories(folder);
+    return folder.string();
+}
+
 void read(std::string_view bytes) {
-    static const std::string path =
-        (std::filesystem::temp_directory_path() / "holdfast_tokenizer_fuzz.json").string();
+    static const std::string folder = make_folder();
+    const std::string path = folder + "/tokenizer_config.json";
     std::ofstream(path, std::ios::binary) << bytes;
     if (const auto file = read_tokenizer_file(path, vocab_rows)) use(*file);
     [[maybe_unused]] const auto format = read_format_file(path);
+    if (const auto chat_template = ChatTemplate::load(folder)) chat_template->render({});
 
     const auto gguf = tensor::Gguf::parse(std::as_bytes(std::span(bytes)), "fuzz");
     if (gguf)
