@@ -87,7 +87,7 @@ private:
     HF_INLINE void add_high_bits(const std::byte* high, int half, int v) {
         const Ints bits = Ints::load(high + half * step_bytes + v * vector_bytes);
         const Ints mask = Ints::all_bytes(0x30);
-        Ints* const to = weights[v] + 4 * half;
+        Ints* const to = weights[v] + std::ptrdiff_t{4} * half;
         to[0] = to[0] | ((bits << 4) & mask);
         to[1] = to[1] | ((bits << 2) & mask);
         to[2] = to[2] | (bits & mask);
@@ -266,8 +266,8 @@ HF_INLINE void add_group(const std::byte* panel, std::uint32_t k, std::uint32_t 
     constexpr std::uint32_t passes = panel_outputs / (Block::vectors * Ints::width);
     const std::uint32_t turns = passes * (rows / Ints::block_rows);
     const std::size_t turn_bytes = (Block::layout.header_at(stride) / turns + 63) / 64 * 64;
-    const std::byte* next = panel + Block::layout.header_at(k + stride) +
-                            first / (panel_outputs / passes) * (turns / passes) * turn_bytes;
+    const std::size_t turns_before = std::size_t{first} * turns / panel_outputs;
+    const std::byte* next = panel + Block::layout.header_at(k + stride) + turns_before * turn_bytes;
     Block blocks[stride];
     for (std::uint32_t i = 0; i < count; ++i) blocks[i].load(panel, k + i, first);
     const auto from = [&](std::size_t row) __attribute__((always_inline)) {
