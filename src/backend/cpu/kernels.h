@@ -65,6 +65,15 @@ struct ActivationBlock {
     std::int32_t starts[2];  // what takes the offset out of the weights' quants: see QuantLayout
 };
 
+// Where a block of a row stands: [groups][rows][blocks of a group], where a group is the blocks
+// that share a scale; the last group of a row has room for as many. Always inlined, because files
+// compiled for different instruction sets share it.
+[[gnu::always_inline]] constexpr std::size_t activation_index(std::uint32_t group_blocks,
+                                                              std::uint32_t block, std::size_t row,
+                                                              std::size_t rows) {
+    return (block / group_blocks * rows + row) * group_blocks + block % group_blocks;
+}
+
 // What a linear layer does with its sums.
 enum class Epilogue {
     store,   // y = sum, or y = sum + bias
@@ -129,8 +138,8 @@ struct Kernels {
     void (*pack_rows)(const float* x, std::size_t stride, std::uint32_t inputs,
                       const Tiling& tiling, std::uint32_t tile, float* packed);
 
-    // Rows [row_begin, row_end) of x, quantized for weights of `type`, go to blocks, which holds
-    // [inputs / 32][rows].
+    // Rows [row_begin, row_end) of x, quantized for weights of `type`, go to their places among
+    // blocks: see activation_index().
     void (*quantize_rows)(const float* x, std::size_t stride, std::uint32_t inputs,
                           tensor::DataType type, std::uint32_t rows, std::uint32_t row_begin,
                           std::uint32_t row_end, ActivationBlock* blocks);

@@ -10,10 +10,11 @@ namespace holdfast::cpu {
 namespace {
 
 constexpr std::uint32_t block_pairs = 16;  // pairs of inputs in a tile: 32 inputs
-constexpr std::size_t panel_pair_bytes = panel_outputs * 4;
+constexpr std::size_t panel_pair_bytes = panel_outputs * std::size_t{4};
 constexpr std::size_t panel_block_bytes = block_pairs * panel_pair_bytes;
 constexpr std::uint32_t blocks_per_pass = 16;  // of a panel, kept in the first cache
 constexpr std::uint32_t blocks_ahead = 3;      // activations on their way into the first cache
+constexpr std::size_t weight_bytes_ahead = 2'048;
 constexpr std::uint32_t panels_per_group = 8;  // that share a pass over the activations
 constexpr std::uint32_t tiles_per_group = tiles_per_part_max;
 constexpr std::size_t tile_sums = tile_height_max * std::size_t{panel_outputs};
@@ -80,7 +81,7 @@ struct TileProduct {
             prefetch(rows + blocks_ahead * x_block_bytes, x_block_bytes);
             if constexpr (Tiles == 2)
                 prefetch(rows + x_tile_bytes + blocks_ahead * x_block_bytes, x_block_bytes);
-            if (weights_are_far) prefetch(w + prefetch_bytes, panel_block_bytes);
+            if (weights_are_far) prefetch(w + weight_bytes_ahead, panel_block_bytes);
             load_tile<outputs_0>(w, panel_pair_bytes);
             load_tile<rows_0>(rows, tile_width_bytes);
             multiply_bf16<sums_00, rows_0, outputs_0>();
@@ -185,7 +186,7 @@ private:
 
 void linear_tiles(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_end,
                   std::uint32_t panel_begin, std::uint32_t panel_end) {
-    alignas(64) float sums[panels_per_group * tiles_per_group * tile_sums];
+    alignas(64) float sums[std::size_t{panels_per_group} * tiles_per_group * tile_sums];
     load_shapes(shapes(tile_height(job.tiling)));
     for (std::uint32_t tile = tile_begin; tile < tile_end; tile += tiles_per_group)
         for (std::uint32_t panel = panel_begin; panel < panel_end; panel += panels_per_group) {

@@ -61,7 +61,7 @@ struct F32Panel {
     const float* weights;
     explicit F32Panel(const std::byte* panel) : weights(reinterpret_cast<const float*>(panel)) {}
     void load(std::uint32_t k, int pair, Lanes& low, Lanes& high) const {
-        const float* const at = weights + k * std::size_t{32} + pair * 8;
+        const float* const at = weights + k * std::size_t{32} + pair * std::size_t{8};
         low = Lanes::load(at);
         high = Lanes::load(at + 16);
     }

@@ -29,7 +29,7 @@ constexpr int lane_parts = lane_count / Lanes::width;  // vectors that make up 1
 
 constexpr std::uint32_t chunk_positions = 128;
 constexpr std::uint32_t inputs_per_pass = 128;  // of a panel, kept in the first cache for all tiles
-constexpr std::uint32_t tiles_per_part_max = 8;
+constexpr std::uint32_t tiles_per_part_max = tiles_per_part(tensor::DataType::bf16);
 
 // exp(x), 0 below -87. Range reduction by a multiple of ln 2 in two parts, then the Taylor
 // polynomial of degree 7 on [-ln(2)/2, ln(2)/2], whose remainder is below 6e-9.
@@ -252,9 +252,9 @@ namespace {
 
 void linear(const LinearJob& job, std::uint32_t tile_begin, std::uint32_t tile_end,
             std::uint32_t panel_begin, std::uint32_t panel_end) {
-    for (std::uint32_t tile = tile_begin; tile < tile_end; tile += tiles_per_part_max) {
-        const std::uint32_t end =
-            tile_end - tile < tiles_per_part_max ? tile_end : tile + tiles_per_part_max;
+    const std::uint32_t tiles_max = tiles_per_part(job.type);
+    for (std::uint32_t tile = tile_begin; tile < tile_end; tile += tiles_max) {
+        const std::uint32_t end = tile_end - tile < tiles_max ? tile_end : tile + tiles_max;
         switch (job.type) {
             case tensor::DataType::bf16:
                 linear_with<Bf16Panel>(job, tile, end, panel_begin, panel_end);

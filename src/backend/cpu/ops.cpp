@@ -8,14 +8,17 @@
 namespace holdfast::cpu {
 namespace {
 
-// Register tiles that one task takes through the same weights: enough that reading the weights
-// costs little beside the arithmetic, few enough that the activations stay in the caches.
-constexpr std::uint32_t tiles_per_task = 8;
-
 // Tasks per thread: enough that threads of unequal speed end together.
 constexpr std::uint32_t tasks_per_thread = 8;
 
 constexpr std::uint32_t divide_up(std::uint32_t a, std::uint32_t b) { return (a + b - 1) / b; }
+
+// At most: blocks that share a scale have room for a whole group.
+constexpr std::size_t activation_blocks_bytes(std::uint32_t rows, std::uint32_t inputs) {
+    constexpr std::uint32_t group_blocks = quant_layout(tensor::DataType::q4_0).activation_blocks;
+    const std::uint32_t groups = divide_up(inputs, block_inputs * group_blocks);
+    return std::size_t{rows} * groups * group_blocks * sizeof(ActivationBlock);
+}
 
 }  // namespace
 
@@ -28,7 +31,9 @@ base::Result<std::unique_ptr<Ops>> Ops::make(Isa isa, std::uint32_t threads, std
                                              std::uint32_t inputs_max) {
     HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads));
     std::unique_ptr<Ops> ops(new Ops(kernels(isa), std::move(pool)));
-    const std::size_t row = std::size_t{divide_up(inputs_max, block_inputs)} * block_inputs;
+    const std::size_t numbers = divide_up(inputs_max, block_inputs) * std::size_t{block_inputs};
+    const std::size_t row =
+        std::max(numbers, activation_blocks_bytes(1, inputs_max) / sizeof(float));
     HF_TRY_ASSIGN(ops->packed_, Floats::reserve(rows_max * row, "packed activations"));
     return ops;
 }
@@ -39,8 +44,7 @@ void Ops::pack(const PackedMatrix& weights, Rows x, const Kernels& kernels, Line
     HF_ASSERT(std::size_t{tiling.rows} * inputs <= packed_.size());
     const std::uint64_t operations = std::uint64_t{tiling.rows} * inputs * 16;
     if (tensor::is_quantized(job.type)) {
-        // A block takes less room than the numbers that it stands for.
-        static_assert(sizeof(ActivationBlock) <= block_inputs * sizeof(float));
+        HF_ASSERT(activation_blocks_bytes(tiling.rows, inputs) <= packed_.size() * sizeof(float));
         auto* const blocks = reinterpret_cast<ActivationBlock*>(packed_.data());
         job.blocks = blocks;
         pool_->run(tiling.tiles(), operations, [&](std::uint32_t tile) {
@@ -72,7 +76,7 @@ void Ops::linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const 
                   .epilogue = sink.epilogue};
     pack(weights, x, kernels, job);
     const std::uint32_t tiles = job.tiling.tiles();
-    const std::uint32_t tile_parts = divide_up(tiles, tiles_per_task);
+    const std::uint32_t tile_parts = divide_up(tiles, tiles_per_part(weights.type()));
     const std::uint32_t wanted = pool_->threads() * tasks_per_thread;
     const std::uint32_t panel_parts =
         std::min(weights.panels(), std::max(wanted, divide_up(wanted, tile_parts)));

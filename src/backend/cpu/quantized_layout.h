@@ -62,7 +62,7 @@ struct QuantLayout {
     }
 };
 
-// Of a quantized type.
+// Of a quantized type; for any other, blocks share nothing.
 [[gnu::always_inline]] constexpr QuantLayout quant_layout(tensor::DataType type) {
     using tensor::DataType;
     switch (type) {
@@ -81,6 +81,13 @@ struct QuantLayout {
         default:
             return {.low_bits = 8, .offset = 128};
     }
+}
+
+// Register tiles of rows that go through the same weights: enough that reading and widening them
+// costs little beside the arithmetic, few enough that what they keep stays in the caches. That is
+// more where blocks of activations share a scale.
+[[gnu::always_inline]] constexpr std::uint32_t tiles_per_part(tensor::DataType type) {
+    return quant_layout(type).activation_blocks > 1 ? 16 : 8;
 }
 
 }  // namespace holdfast::cpu
