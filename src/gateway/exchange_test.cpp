@@ -179,7 +179,7 @@ TEST_F(ExchangeTest, KeepsABegunStreamAliveUntilNobodyCanGoOnWithItInTime) {
     options_.timeouts.resume = std::chrono::milliseconds(200);
     fleet_.on_lost = [this](const std::string&) {
         publish(fleet::State::down);
-        view_->update(fleet_.now);
+        view_.update(fleet_.now);
     };
     a_.acts = b_.acts = {{.cut_after = 3}};
     const Seen seen = ask(streamed_);
