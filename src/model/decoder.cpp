@@ -80,13 +80,15 @@ Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptio
 base::Result<std::unique_ptr<Model>> Decoder::make(Weights weights, std::unique_ptr<cpu::Ops> ops,
                                                    const LoadOptions& options) {
     std::unique_ptr<Decoder> model(new Decoder(std::move(weights), std::move(ops), options));
-    HF_TRY_ASSIGN(model->kept_, cpu::KvCache::reserve(kept_shape(model->weights_.config, options)));
-    HF_TRY_ASSIGN(
-        model->activations_,
-        cpu::Floats::reserve(activation_floats(model->weights_.config, options), "activations"));
+    cpu::Pool* const pool = &model->ops_->pool();
+    HF_TRY_ASSIGN(model->kept_,
+                  cpu::KvCache::reserve(kept_shape(model->weights_.config, options), pool));
+    HF_TRY_ASSIGN(model->activations_,
+                  cpu::Floats::reserve(activation_floats(model->weights_.config, options),
+                                       "activations", pool));
     HF_TRY_ASSIGN(model->logits_,
                   cpu::Floats::reserve(std::size_t{options.batch_tokens_max} * model->shape_.vocab,
-                                       "logits"));
+                                       "logits", pool));
     model->place_scratch();
     return model;
 }

@@ -59,7 +59,8 @@ std::size_t PackedMatrix::needed_bytes(DataType type, std::uint32_t outputs, std
 std::size_t PackedMatrix::panel_bytes() const { return one_panel_bytes(type_, inputs_); }
 
 base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t outputs,
-                                                 std::uint32_t inputs, Numerics numerics) {
+                                                 std::uint32_t inputs, Numerics numerics,
+                                                 Pool* pool) {
     HF_ASSERT(type != DataType::other);
     const std::uint32_t block = tensor::traits(type).block_elements;
     if (inputs % block != 0)
@@ -77,7 +78,8 @@ base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t ou
                               "native numerics: a matrix has {} inputs, an odd number", inputs);
         matrix.numerics_ = numerics;
     }
-    HF_TRY_ASSIGN(matrix.memory_, Memory::reserve(needed_bytes(type, outputs, inputs), "weights"));
+    HF_TRY_ASSIGN(matrix.memory_,
+                  Memory::reserve(needed_bytes(type, outputs, inputs), "weights", pool));
     matrix.type_ = type;
     matrix.outputs_ = outputs;
     matrix.inputs_ = inputs;
@@ -104,8 +106,8 @@ void PackedMatrix::fill_panel(std::uint32_t panel, const RowOf& row) {
     } else if (numerics_ != Numerics::portable) {
         interleave_words(rows, inputs_ / 2, to);  // a pair of inputs is one element
     } else {
-        interleave_halves(rows, inputs_, type_ == DataType::bf16 ? Pairs::halves : Pairs::neighbours,
-                          to);
+        interleave_halves(rows, inputs_,
+                          type_ == DataType::bf16 ? Pairs::halves : Pairs::neighbours, to);
     }
 }
 
