@@ -53,6 +53,7 @@ struct Settings {
         std::string listen;
         std::uint32_t instances = 0;  // per model
         std::uint32_t threads = 0;    // per instance
+        std::string cores;            // see cores::parse_choice
         double tokens_per_second = 0;
         std::string chat_template;  // a known one's name or a file; "auto": the model's own
         friend bool operator==(const Worker&, const Worker&) = default;

@@ -56,7 +56,8 @@ cpu::Rotary rotary_of(const tensor::Config& config) {
 base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& config,
                                                           const LoadOptions& options) {
     HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(options.isa));
-    return cpu::Ops::make(isa, options.threads, options.batch_tokens_max, widest_input(config));
+    return cpu::Ops::make(isa, options.threads, options.batch_tokens_max, widest_input(config),
+                          options.placement);
 }
 
 std::size_t Decoder::working_bytes(const tensor::Config& config, const LoadOptions& options) {

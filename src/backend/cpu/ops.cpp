@@ -25,11 +25,12 @@ std::size_t row_stride(std::uint32_t columns) {
 }
 
 base::Result<std::unique_ptr<Ops>> Ops::make(Isa isa, std::uint32_t threads, std::uint32_t rows_max,
-                                             std::uint32_t inputs_max) {
-    HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads));
+                                             std::uint32_t inputs_max, cores::Placement placement) {
+    HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads, std::move(placement)));
     std::unique_ptr<Ops> ops(new Ops(kernels(isa), std::move(pool)));
     const std::size_t row = std::size_t{divide_up(inputs_max, block_inputs)} * block_inputs;
-    HF_TRY_ASSIGN(ops->packed_, Floats::reserve(rows_max * row, "packed activations"));
+    HF_TRY_ASSIGN(ops->packed_,
+                  Floats::reserve(rows_max * row, "packed activations", &ops->pool()));
     return ops;
 }
 
