@@ -128,6 +128,47 @@ TEST(PlanService, GivesEveryWorkerItsModelAndTheRestOfTheSettings) {
                 testing::Contains("external=http://h:1,kind=openai,name=x1"));
 }
 
+TEST(PlanService, GivesEveryWorkerItsOwnShareOfTheCores) {
+    const auto plan = [](std::vector<config::Flag> flags) {
+        const config::Sources sources{.flags = std::move(flags), .isolated = true};
+        return plan_service(config::load(sources, config::system_world())->settings);
+    };
+    const auto defaults = plan({{"worker.models", "/m/a", "x"}, {"worker.models", "/m/b", "x"}});
+    ASSERT_EQ(defaults.workers.size(), 4U);
+    EXPECT_THAT(defaults.workers[0].arguments, testing::Contains("worker.cores=auto:1/4"));
+    EXPECT_THAT(defaults.workers[3].arguments, testing::Contains("worker.cores=auto:4/4"));
+    const auto listed = plan({{"worker.models", "/m/a", "x"}, {"worker.cores", "0-3", "x"}});
+    EXPECT_THAT(listed.workers[1].arguments, testing::Contains("worker.cores=0-3:2/2"));
+    EXPECT_THAT(listed.gateway_arguments, Not(testing::Contains(HasSubstr("worker.cores"))));
+}
+
+TEST(Cores, ThatAreNotThereAreRefusedBeforeAnythingStarts) {
+    const base::testing::TemporaryFolder folder;
+    const std::string state = folder.path() + "/state",
+                      model = HOLDFAST_SOURCE_DIR "/models/tiny-r1";
+    for (const std::vector<std::string> command :
+         {std::vector<std::string>{"serve", "--state-dir", state}, {"worker"}}) {
+        const auto refusal = [&](const std::string& cores) {
+            std::vector<std::string> arguments = command;
+            arguments.insert(arguments.end(), {"--isolated", "--model", model, "--cores", cores});
+            const auto said = say(arguments);
+            EXPECT_EQ(said.code, usage_exit);
+            return said.error;
+        };
+        EXPECT_THAT(refusal("0-8191"), HasSubstr("worker.cores: has CPU ")) << command[0];
+        EXPECT_THAT(refusal("8191"),
+                    HasSubstr("has CPU 8191, which this machine does not have: it has "));
+        EXPECT_THAT(refusal("8192"), HasSubstr("--cores: worker.cores must be auto, none or CPUs"));
+        EXPECT_THAT(refusal(""), HasSubstr("worker.cores must not be empty"));
+    }
+    EXPECT_THAT(
+        say({"serve", "--isolated", "--state-dir", state, "--model", model, "--cores", "auto:1/2"})
+            .error,
+        HasSubstr("worker.cores: is a share, which is for one `holdfast worker`"));
+    EXPECT_FALSE(std::filesystem::exists(state));
+    EXPECT_THAT(say({"perf", model, "--cores", "8191"}).error, HasSubstr("--cores: has CPU 8191"));
+}
+
 TEST(Quantize, WritesAFileAndReportsIt) {
     const base::testing::TemporaryFolder temporary;
     const std::string& folder = temporary.path();

@@ -23,6 +23,7 @@ namespace {
 
 struct Flags {
     std::string model, shape, weights = "file", kv = "f32", numerics = "portable", format = "table";
+    std::string cores = "auto";
     std::string write;
     perf::Options options;
 };
@@ -61,6 +62,14 @@ base::Result<perf::Subject> subject_of_file(const Flags& flags) {
     return subject;
 }
 
+base::Result<cores::Choice> read_cores(std::string_view text) {
+    auto choice = cores::parse_choice(text);
+    if (!choice) return base::fail_field("--cores", "--cores: {}", choice.error().what);
+    if (const auto cpus = cores::cpus_of(*choice, cores::this_machine()); !cpus)
+        return base::fail_field("--cores", "--cores: {}", cpus.error().what);
+    return choice;
+}
+
 base::Result<perf::Subject> read_flags(Flags& flags) {
     if (flags.model.empty() == flags.shape.empty())
         return base::fail_field("--shape", "name either a MODEL or a --shape");
@@ -68,6 +77,7 @@ base::Result<perf::Subject> read_flags(Flags& flags) {
     flags.options.native_numerics = flags.numerics == "native";
     if (const auto isa = cpu::choose_isa(flags.options.isa); !isa)
         return base::fail_field("--isa", "--isa: {}", isa.error().what);
+    HF_TRY_ASSIGN(flags.options.cores, read_cores(flags.cores));
     std::erase(flags.options.prompts, 0);  // as people of llama-bench leave a part out
     std::erase(flags.options.batches, 0);
     return flags.shape.empty() ? subject_of_file(flags) : subject_of_shape(flags);
@@ -145,6 +155,12 @@ void add_options(CLI::App& command, Flags& flags) {
         ->type_name("N,...")
         ->delimiter(',')
         ->check(CLI::Range(1U, 1'024U));
+    command
+        .add_option(
+            "--cores", flags.cores,
+            "keep threads to CPUs, as the setting worker.cores; auto: as the only worker of "
+            "`serve` [auto]")
+        ->type_name("auto|none|CPUS");
     command.add_option("-r,--rounds", options.rounds, "of everything, interleaved [5]")
         ->type_name("N")
         ->check(CLI::Range(1U, 1'000'000U));

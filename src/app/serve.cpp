@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/notify.h"
 #include "base/random.h"
+#include "cores/placement.h"
 #include "http/server.h"
 
 namespace holdfast::app {
@@ -69,6 +70,14 @@ base::Result<base::UniqueFd> take_port(const Settings& settings) {
         listener.error().what, port);
 }
 
+// CPUs that are not there are said once as well.
+base::Result<> check_cores(const Settings& settings) {
+    HF_TRY_ASSIGN(const auto choice, cores::parse_choice(settings.worker.cores));
+    if (choice.share) return fail(Code::invalid, "is a share, which is for one `holdfast worker`");
+    HF_TRY(cores::cpus_of(choice, cores::this_machine()));
+    return {};
+}
+
 // A URL that works on this machine; a wildcard address is no place to connect to.
 std::string url_of(int listener) {
     auto address = http::local_address(listener);
@@ -92,15 +101,22 @@ std::vector<std::string> command_line(std::string_view command, const Settings& 
 
 keeper::Options plan_service(const Settings& settings) {
     keeper::Options options;
-    options.gateway_arguments = command_line("gateway", settings);
+    Settings without_cores = settings;
+    without_cores.worker.cores = "auto";  // a gateway computes nothing
+    options.gateway_arguments = command_line("gateway", without_cores);
+    const std::size_t workers = settings.worker.models.size() * settings.worker.instances;
     for (const config::Model& model : settings.worker.models) {
         Settings own = settings;
         own.worker.models = {model};
         own.worker.listen = "127.0.0.1:0";
         own.external.clear();
-        for (std::uint32_t i = 0; i < settings.worker.instances; ++i)
+        for (std::uint32_t i = 0; i < settings.worker.instances; ++i) {
+            const cores::Share share{.index = static_cast<std::uint32_t>(options.workers.size()),
+                                     .count = static_cast<std::uint32_t>(workers)};
+            own.worker.cores = cores::format_share(settings.worker.cores, share);
             options.workers.push_back(
                 {instance_id(options.workers.size()), model.name, command_line("worker", own)});
+        }
     }
     options.external_instances = settings.external.size();
     options.limits = {.backoff_first = settings.keeper.backoff_first,
@@ -118,6 +134,8 @@ int serve(const Settings& settings, const Shell& shell, const std::string& progr
         return complain(shell, sound.error().what);
     if (const auto policy = balance::make_policy(settings.gateway.balance); !policy)
         return complain(shell, "gateway.balance: " + policy.error().what, usage_exit);
+    if (const auto cores = check_cores(settings); !cores)
+        return complain(shell, "worker.cores: " + cores.error().what, usage_exit);
     auto folder = keeper::StateFolder::open(settings.state_dir);
     if (!folder) return complain(shell, folder.error().what);
     auto listener = take_port(settings);

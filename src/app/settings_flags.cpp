@@ -6,7 +6,7 @@
 
 namespace holdfast::app {
 
-SettingsFlags::SettingsFlags(CLI::App& command, config::Commands which) {
+SettingsFlags::SettingsFlags(CLI::App& command, config::Commands which) : which_(which) {
     for (const config::Setting& setting : config::table()) {
         if ((setting.flag_commands & which) == 0) continue;
         Given& given = given_.emplace_back(Given{&setting, {}});
@@ -39,7 +39,8 @@ SettingsFlags::SettingsFlags(CLI::App& command, config::Commands which) {
 }
 
 base::Result<config::Loaded> SettingsFlags::load() const {
-    config::Sources sources{.file = file_, .flags = {}, .isolated = isolated_};
+    config::Sources sources{
+        .file = file_, .flags = {}, .isolated = isolated_, .one_worker = which_ == config::worker};
     for (const Given& given : given_)
         for (const std::string& text : given.texts)
             sources.flags.push_back(

@@ -33,6 +33,7 @@ private:
         std::vector<std::string> texts;
     };
 
+    config::Commands which_;
     std::optional<std::string> file_;
     std::vector<std::string> sets_;
     bool isolated_ = false;

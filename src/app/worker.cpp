@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/settings_flags.h"
+#include "cores/placement.h"
 #include "telemetry/log.h"
 
 namespace holdfast::app {
@@ -24,6 +25,12 @@ int work(const config::Settings& settings, const Shell& shell) {
     const config::Model& model = settings.worker.models[0];
     const config::Settings::Engine& engine = settings.engine;
 
+    auto placement = [&]() -> base::Result<cores::Placement> {
+        HF_TRY_ASSIGN(const auto choice, cores::parse_choice(settings.worker.cores));
+        return cores::place(choice, settings.worker.threads, cores::this_machine());
+    }();
+    if (!placement) return complain(shell, "worker.cores: " + placement.error().what, usage_exit);
+
     worker::Options options;
     options.model_path = model.path;
     options.model_name = model.name;
@@ -31,6 +38,7 @@ int work(const config::Settings& settings, const Shell& shell) {
         options.chat_template = settings.worker.chat_template;
     options.listen = settings.worker.listen;
     options.threads = settings.worker.threads;
+    options.placement = *std::move(placement);
     options.tokens_per_second = settings.worker.tokens_per_second;
     options.kv_tokens = engine.kv_tokens;
     options.batch_tokens_max = engine.batch_tokens_max;

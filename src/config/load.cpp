@@ -11,11 +11,11 @@
 #include <fstream>
 #include <iterator>
 #include <set>
-#include <thread>
 
 #include "config/suggest.h"
 #include "config/written.h"
 #include "config/yaml.h"
+#include "cores/placement.h"
 
 namespace holdfast::config {
 namespace {
@@ -99,7 +99,8 @@ std::vector<Written> read_flags(const std::vector<Flag>& flags, Problems& proble
 // Applies sources in order and remembers for each setting where its value came from.
 class Merger {
 public:
-    explicit Merger(const World& world) : world_(world), sources_(table().size(), "default") {
+    Merger(const World& world, bool one_worker)
+        : world_(world), one_worker_(one_worker), sources_(table().size(), "default") {
         for (const Setting& setting : table()) {
             if (setting.default_text == automatic || is_list(setting)) continue;
             const auto assigned = assign(setting, settings_, setting.default_text);
@@ -177,15 +178,24 @@ private:
     void resolve() {
         if (is_automatic("state_dir")) settings_.state_dir = default_state_dir();
         if (is_automatic("worker.models") && settings_.external.empty()) find_bundled_model();
-        const auto models = std::max<std::size_t>(1, settings_.worker.models.size());
-        const auto processes = std::max<std::size_t>(1, models * settings_.worker.instances);
-        if (is_automatic("worker.threads"))
-            settings_.worker.threads =
-                static_cast<std::uint32_t>(std::max<std::size_t>(1, world_.cores / processes));
+        if (is_automatic("worker.cores")) settings_.worker.cores = automatic;
+        if (is_automatic("worker.threads")) settings_.worker.threads = threads_of_one_worker();
         // Which one the model brings along is known where it is loaded.
         if (is_automatic("worker.template")) settings_.worker.chat_template = automatic;
-        if (is_automatic("gateway.threads")) settings_.gateway.threads = std::max(world_.cores, 1U);
+        if (is_automatic("gateway.threads")) settings_.gateway.threads = world_.machine.threads();
         name_externals();
+    }
+
+    // As many as its share of the cores has room for. A choice that is wrong is refused elsewhere.
+    std::uint32_t threads_of_one_worker() const {
+        auto choice = cores::parse_choice(settings_.worker.cores);
+        if (!choice) return 1;
+        const auto models = std::max<std::size_t>(1, settings_.worker.models.size());
+        const bool one = one_worker_ && !given_.contains("worker.instances");
+        const std::size_t processes = one ? models : models * settings_.worker.instances;
+        if (!choice->share && processes > 1)
+            choice->share = {.count = static_cast<std::uint32_t>(processes)};
+        return cores::threads_of(*choice, world_.machine).value_or(1);
     }
 
     // The XDG base directory specification ignores relative paths in its variables.
@@ -251,6 +261,7 @@ private:
     }
 
     const World& world_;
+    bool one_worker_;
     Settings settings_;
     std::vector<std::string> sources_;
     std::set<std::string_view> given_;
@@ -298,7 +309,7 @@ World system_world() {
     world.current_folder = std::filesystem::current_path(error).string();
     world.executable_folder =
         std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
-    world.cores = std::max(1U, std::thread::hardware_concurrency());
+    world.machine = cores::this_machine();
     world.is_folder = [](const std::string& path) {
         std::error_code ignored;
         return std::filesystem::is_directory(path, ignored);
@@ -308,7 +319,7 @@ World system_world() {
 }
 
 base::Result<Loaded> load(const Sources& sources, const World& world) {
-    Merger merger(world);
+    Merger merger(world, sources.one_worker);
     if (!sources.isolated) {
         auto file = sources.file;
         for (const auto& [name, value] : world.environment)

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "config/settings.h"
+#include "cores/machine.h"
 
 namespace holdfast::config {
 
@@ -18,7 +19,7 @@ struct World {
     std::vector<std::pair<std::string, std::string>> environment;
     std::string current_folder;
     std::string executable_folder;
-    unsigned cores = 1;
+    cores::Machine machine;
     std::function<bool(const std::string& path)> is_folder;
     std::function<base::Result<std::string>(const std::string& path)> read_file;
 };
@@ -34,6 +35,7 @@ struct Sources {
     std::optional<std::string> file;  // else the variable HOLDFAST_CONFIG, else none
     std::vector<Flag> flags;          // a list collects its elements
     bool isolated = false;            // flags alone: no file and no environment
+    bool one_worker = false;          // worker.instances is 1 unless a source says more
 };
 
 struct Loaded {

@@ -23,7 +23,7 @@ struct Paper {
     World world{.environment = {{"HOME", "/home/ada"}},
                 .current_folder = "/srv",
                 .executable_folder = "/opt/holdfast/build",
-                .cores = 8,
+                .machine = cores::plain_machine(8),
                 .is_folder = [this](const std::string& path) { return folders.contains(path); },
                 .read_file = [this](const std::string& path) -> base::Result<std::string> {
                     if (!files.contains(path))
@@ -63,6 +63,34 @@ TEST(Load, WithoutAnySourceGivesTheDefaults) {
     EXPECT_EQ(s.engine.kv_type, "f32");
     EXPECT_EQ(s.engine.numerics, "portable");
     for (const std::string& source : loaded->sources) EXPECT_EQ(source, "default");
+}
+
+TEST(Load, GivesEachWorkerOneThreadPerCoreOfItsShare) {
+    Paper paper;
+    paper.world.machine = cores::plain_machine(16);
+    const auto threads = [&](std::vector<Flag> flags, bool one_worker) {
+        Sources sources{.flags = std::move(flags), .isolated = true, .one_worker = one_worker};
+        return config::load(sources, paper.world)->settings.worker.threads;
+    };
+    EXPECT_EQ(threads({}, false), 8U);
+    EXPECT_EQ(threads({}, true), 16U);
+    EXPECT_EQ(threads({{"worker.instances", "5", "x"}}, false), 3U);
+    EXPECT_EQ(threads({{"worker.instances", "5", "x"}}, true), 3U);
+    EXPECT_EQ(threads({{"worker.cores", "0-5", "x"}}, false), 3U);
+    EXPECT_EQ(threads({{"worker.cores", "0-5", "x"}}, true), 6U);
+    EXPECT_EQ(threads({{"worker.cores", "0-5:1/3", "x"}}, true), 2U);
+    EXPECT_EQ(threads({{"worker.cores", "none", "x"}}, false), 8U);
+    EXPECT_EQ(threads({{"worker.models", "a;b;c", "x"}, {"worker.instances", "8", "x"}}, false),
+              1U);
+}
+
+TEST(Load, RefusesCpusThatAreNoList) {
+    Paper paper;
+    EXPECT_THAT(paper.refusal("worker: {cores: 3-1}"),
+                HasSubstr("h.yaml:1:17: worker.cores must be auto, none or CPUs such as 0-3,8: it "
+                          "has the range 3-1, which ends before it begins"));
+    EXPECT_THAT(paper.refusal("worker: {cores: all}"), HasSubstr("worker.cores must be auto"));
+    EXPECT_THAT(paper.refusal("worker: {cores: '0,99999'}"), HasSubstr("CPU 99999"));
 }
 
 TEST(Load, PrefersTheModelBesideTheBinary) {
@@ -289,7 +317,7 @@ TEST(ToFlags, GivesAnotherProcessTheSameSettingsWhateverItsEnvironmentSays) {
 
     Paper other;
     other.world.environment = {{"HOLDFAST_LOG_LEVEL", "nonsense"}, {"HOLDFAST_NONSENSE", "1"}};
-    other.world.cores = 3;
+    other.world.machine = cores::plain_machine(3);
     other.world.current_folder = "/";
     const auto child =
         load(Sources{.file = std::nullopt, .flags = parse_set_flags(arguments), .isolated = true},

@@ -53,6 +53,7 @@ struct Settings {
         std::string listen;
         std::uint32_t instances = 0;  // per model
         std::uint32_t threads = 0;    // per instance
+        std::string cores;            // see cores::parse_choice
         double tokens_per_second = 0;
         // A known one's name, or a file: what has a slash or ends in .json. "auto": the model's.
         std::string chat_template;

@@ -7,6 +7,7 @@
 
 #include "config/suggest.h"
 #include "config/values.h"
+#include "cores/placement.h"
 
 namespace holdfast::config {
 namespace {
@@ -57,8 +58,16 @@ const std::array settings_table{
             "processes that are started for each model", "1", "64", "", Form::plain, "--instances",
             serve, "N"},
     Setting{"worker.threads", at<&S::worker, &S::Worker::threads>, "auto",
-            "computing threads of each instance; by default the cores divided by the instances",
+            "computing threads of each instance; by default one per physical core of its share of "
+            "worker.cores, within the processor time that a container grants",
             "1", "1024", "", Form::plain, "--threads", serve | worker, "N"},
+    Setting{
+        "worker.cores", at<&S::worker, &S::Worker::cores>, "auto",
+        "CPUs for computing threads, such as 0-3,8, shared out among the instances: each thread "
+        "keeps to a core of its own while there are enough; none leaves threads to the system; "
+        "auto takes all CPUs that are allowed, and under `serve` keeps threads to a core each "
+        "where an instance has one to spare, or to its share where there are several NUMA nodes",
+        "", "", "", Form::cores, "--cores", serve | worker, "auto|none|CPUS"},
     Setting{"worker.tokens_per_second", at<&S::worker, &S::Worker::tokens_per_second>, "0",
             "most tokens a second in one stream, for reading along; 0 is as fast as it goes", "0",
             "1000000"},
@@ -194,6 +203,7 @@ base::Result<> assign_text(const Setting& setting, std::string& member, std::str
         return fail(Code::invalid, "must be one line of text");
     HF_TRY(check_choice(setting, text));
     if (setting.form == Form::address) HF_TRY(parse_address(text));
+    if (setting.form == Form::cores) HF_TRY(cores::parse_choice(text));
     member = text;
     return {};
 }
@@ -244,6 +254,7 @@ bool can_be_automatic(const Setting& setting) { return setting.default_text == "
 
 std::string_view type_name(const Setting& setting) {
     if (setting.form == Form::address) return "address";
+    if (setting.form == Form::cores) return "CPUs";
     const Overloaded name{
         [&](std::string& (*)(Settings&)) { return setting.form == Form::path ? "path" : "text"; },
         [](std::uint32_t& (*)(Settings&)) { return "whole number"; },

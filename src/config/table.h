@@ -23,7 +23,7 @@ using Member =
                  std::vector<External>& (*)(Settings&)>;
 
 // Further rules for a text.
-enum class Form { plain, address, path };
+enum class Form { plain, address, path, cores };
 
 // Commands that offer a setting's flag.
 enum Commands : unsigned { no_command = 0, serve = 1, gateway = 2, worker = 4 };

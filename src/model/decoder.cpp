@@ -56,7 +56,8 @@ cpu::Rotary rotary_of(const tensor::Config& config) {
 base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& config,
                                                           const LoadOptions& options) {
     HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(options.isa));
-    return cpu::Ops::make(isa, options.threads, options.batch_tokens_max, widest_input(config));
+    return cpu::Ops::make(isa, options.threads, options.batch_tokens_max, widest_input(config),
+                          options.placement);
 }
 
 std::size_t Decoder::working_bytes(const tensor::Config& config, const LoadOptions& options) {
@@ -80,13 +81,15 @@ Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptio
 base::Result<std::unique_ptr<Model>> Decoder::make(Weights weights, std::unique_ptr<cpu::Ops> ops,
                                                    const LoadOptions& options) {
     std::unique_ptr<Decoder> model(new Decoder(std::move(weights), std::move(ops), options));
-    HF_TRY_ASSIGN(model->kept_, cpu::KvCache::reserve(kept_shape(model->weights_.config, options)));
-    HF_TRY_ASSIGN(
-        model->activations_,
-        cpu::Floats::reserve(activation_floats(model->weights_.config, options), "activations"));
+    cpu::Pool* const pool = &model->ops_->pool();
+    HF_TRY_ASSIGN(model->kept_,
+                  cpu::KvCache::reserve(kept_shape(model->weights_.config, options), pool));
+    HF_TRY_ASSIGN(model->activations_,
+                  cpu::Floats::reserve(activation_floats(model->weights_.config, options),
+                                       "activations", pool));
     HF_TRY_ASSIGN(model->logits_,
                   cpu::Floats::reserve(std::size_t{options.batch_tokens_max} * model->shape_.vocab,
-                                       "logits"));
+                                       "logits", pool));
     model->place_scratch();
     return model;
 }

@@ -28,9 +28,9 @@ std::uint32_t TensorParts::count() const {
     return static_cast<std::uint32_t>((bytes_.size() + part_bytes_ - 1) / part_bytes_);
 }
 
-std::span<const std::byte> TensorParts::bytes(std::uint32_t part) const {
-    const std::size_t begin = part * part_bytes_;
-    return bytes_.subspan(begin, std::min(part_bytes_, bytes_.size() - begin));
+std::span<const std::byte> TensorParts::bytes(std::uint32_t first, std::uint32_t count) const {
+    const std::size_t begin = first * part_bytes_;
+    return bytes_.subspan(begin, std::min(count * part_bytes_, bytes_.size() - begin));
 }
 
 std::size_t TensorParts::first_element(std::uint32_t part) const {
@@ -38,7 +38,7 @@ std::size_t TensorParts::first_element(std::uint32_t part) const {
 }
 
 std::size_t TensorParts::elements(std::uint32_t part) const {
-    return bytes(part).size() / block_bytes_ * block_elements_;
+    return bytes(part, 1).size() / block_bytes_ * block_elements_;
 }
 
 void Fingerprint::Free::operator()(XXH3_state_s* state) const { XXH3_freeState(state); }

@@ -20,7 +20,8 @@ class TensorParts {
 public:
     TensorParts(tensor::DataType type, std::span<const std::byte> bytes);
     std::uint32_t count() const;
-    std::span<const std::byte> bytes(std::uint32_t part) const;
+    // `count` parts side by side.
+    std::span<const std::byte> bytes(std::uint32_t first, std::uint32_t count) const;
     std::size_t first_element(std::uint32_t part) const;
     std::size_t elements(std::uint32_t part) const;
 

@@ -94,6 +94,15 @@ base::Result<> check_memory(const tensor::Config& config, const LoadOptions& opt
                       what_would_fit(config, options, weight_bytes, available));
 }
 
+// The thread that loads may go on to other things, and another one may compute.
+base::Result<std::unique_ptr<Model>> finish(Weights weights, std::unique_ptr<cpu::Ops> ops,
+                                            const LoadOptions& options) {
+    cpu::Pool& pool = ops->pool();
+    HF_TRY_ASSIGN(auto model, Decoder::make(std::move(weights), std::move(ops), options));
+    pool.release_caller();
+    return model;
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOptions& options) {
@@ -105,7 +114,7 @@ base::Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOpt
     }));
     HF_TRY_ASSIGN(auto ops, Decoder::make_ops(config, options));
     HF_TRY_ASSIGN(Weights weights, load_weights(checkpoint, config, options, ops->pool()));
-    return Decoder::make(std::move(weights), std::move(ops), options);
+    return finish(std::move(weights), std::move(ops), options);
 }
 
 base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
@@ -118,7 +127,7 @@ base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
         }));
     HF_TRY_ASSIGN(auto ops, Decoder::make_ops(config, options));
     HF_TRY_ASSIGN(Weights weights, random_weights(config, weights_type, options, ops->pool()));
-    return Decoder::make(std::move(weights), std::move(ops), options);
+    return finish(std::move(weights), std::move(ops), options);
 }
 
 }  // namespace holdfast::model

@@ -13,6 +13,7 @@
 #include "backend/cpu/kernels.h"
 #include "base/error.h"
 #include "chat/request.h"
+#include "cores/placement.h"
 #include "tensor/data_type.h"
 
 namespace holdfast::model {
@@ -69,6 +70,7 @@ public:
 
 struct LoadOptions {
     std::uint32_t threads = 1;
+    cores::Placement placement;        // of these threads
     std::uint32_t kv_tokens = 32'768;  // capacity of the KV cache, rounded up to blocks
     std::uint32_t batch_tokens_max = 512;
     std::string isa;  // "", "scalar", "avx2", "avx512", "vnni": empty picks the best

@@ -19,8 +19,8 @@ public:
     Maker(cpu::Pool& pool, cpu::Numerics numerics) : pool_(pool), numerics_(numerics) {}
 
     base::Result<cpu::PackedMatrix> matrix(const RandomRows& rows, std::uint32_t outputs) {
-        HF_TRY_ASSIGN(auto packed,
-                      cpu::PackedMatrix::reserve(rows.type(), outputs, rows.inputs(), numerics_));
+        HF_TRY_ASSIGN(auto packed, cpu::PackedMatrix::reserve(rows.type(), outputs, rows.inputs(),
+                                                              numerics_, &pool_));
         const std::uint32_t number = made_++;
         packed.fill(pool_, [&](std::uint32_t output) { return rows.row(number, output); });
         return packed;
@@ -28,7 +28,7 @@ public:
 
     base::Result<cpu::Memory> table(const RandomRows& rows, std::uint32_t count) {
         const std::size_t bytes = tensor::bytes_of(rows.type(), rows.inputs());
-        HF_TRY_ASSIGN(auto memory, cpu::Memory::reserve(bytes * count, "the embedding"));
+        HF_TRY_ASSIGN(auto memory, cpu::Memory::reserve(bytes * count, "the embedding", &pool_));
         const std::uint32_t number = made_++;
         for (std::uint32_t i = 0; i < count; ++i)
             std::memcpy(memory.data() + i * bytes, rows.row(number, i).bytes, bytes);

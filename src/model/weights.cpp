@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "model/fingerprint.h"
 #include "tensor/quantize.h"
+#include "tensor/read_ahead.h"
 
 namespace holdfast::model {
 namespace {
@@ -37,15 +38,25 @@ struct Place {
 };
 using Locate = std::function<Place(std::uint32_t output)>;
 
-// Walks the checkpoint in one fixed order. Without a pool it only counts what loading would
-// reserve, so that both agree about every byte.
+// Parts of a tensor that all threads check together: 32 MiB, so that a file is read from its
+// beginning to its end and not at as many places as there are threads.
+constexpr std::uint32_t parts_together = 128;
+
+// What the walk through the checkpoint works with; without it, it only counts.
+struct Tools {
+    cpu::Pool& pool;
+    tensor::ReadAhead& read_ahead;
+};
+
+// Walks the checkpoint in one fixed order. Without tools it only counts what loading would reserve
+// and lists what it would read, so that both agree about every byte.
 class Loader {
 public:
     Loader(const tensor::Checkpoint& checkpoint, const Config& config, const LoadOptions& options,
-           cpu::Pool* pool)
+           Tools* tools)
         : checkpoint_(checkpoint),
           options_(options),
-          pool_(pool),
+          tools_(tools),
           fingerprint_(config, checkpoint.has_interleaved_heads()),
           steps_(config.layers + 2) {
         weights_.config = config;
@@ -66,17 +77,18 @@ public:
         const std::string head = config.tied_head ? embedding_name : "lm_head.weight";
         HF_TRY_ASSIGN(weights_.head, matrix(head, config.vocab, config.hidden, head_type_));
         report();
-        if (pool_ != nullptr)
+        if (tools_ != nullptr)
             weights_.fingerprint = fingerprint_.text({numerics(), format, options_.kv_type});
         return std::move(weights_);
     }
 
     std::size_t bytes() const { return bytes_; }
+    std::vector<std::span<const std::byte>> take_reads() { return std::move(reads_); }
 
 private:
     void report() {
         ++steps_done_;
-        if (pool_ != nullptr && options_.on_progress)
+        if (tools_ != nullptr && options_.on_progress)
             options_.on_progress(static_cast<double>(steps_done_) / steps_);
     }
 
@@ -96,8 +108,9 @@ private:
         if (found->shape.back() % tensor::traits(found->type).block_elements != 0)
             return base::fail(Code::invalid, "{}: tensor \"{}\": rows of {} are not whole blocks",
                               found->file, name, found->shape.back());
-        if (pool_ != nullptr) HF_TRY(check_and_hash(*found));
-        if (pool_ != nullptr && shape.size() == 2) HF_TRY(check_range(*found));
+        if (tools_ == nullptr) reads_.push_back(found->bytes);
+        if (tools_ != nullptr) HF_TRY(check_and_hash(*found));
+        if (tools_ != nullptr && shape.size() == 2) HF_TRY(check_range(*found));
         return found;
     }
 
@@ -106,14 +119,20 @@ private:
         const TensorParts parts(tensor.type, tensor.bytes);
         std::vector<base::Hash128> hashes(parts.count());
         std::vector<std::optional<std::size_t>> bad(parts.count());
-        pool_->run(parts.count(), tensor.bytes.size(), [&](std::uint32_t part) {
-            const auto bytes = parts.bytes(part);
-            map_pages(bytes);
-            hashes[part] = base::hash128(bytes);
-            const std::size_t count = parts.elements(part);
-            const std::size_t at = tensor::find_not_finite(tensor.type, bytes.data(), count);
-            if (at != count) bad[part] = parts.first_element(part) + at;
-        });
+        for (std::uint32_t first = 0; first < parts.count(); first += parts_together) {
+            const std::uint32_t count = std::min(parts_together, parts.count() - first);
+            const std::size_t bytes = parts.bytes(first, count).size();
+            tools_->pool.run(count, bytes, [&](std::uint32_t task) {
+                const std::uint32_t part = first + task;
+                const auto own = parts.bytes(part, 1);
+                map_pages(own);
+                hashes[part] = base::hash128(own);
+                const std::size_t elements = parts.elements(part);
+                const std::size_t at = tensor::find_not_finite(tensor.type, own.data(), elements);
+                if (at != elements) bad[part] = parts.first_element(part) + at;
+            });
+            tools_->read_ahead.used(bytes);
+        }
         for (const auto& element : bad)
             if (element)
                 return base::fail(Code::corrupt,
@@ -131,9 +150,9 @@ private:
         if (!narrows || tensor.type == *options_.weights || tensor.type == DataType::f16) return {};
         const TensorParts parts(tensor.type, tensor.bytes);
         std::vector<std::optional<std::size_t>> bad(parts.count());
-        pool_->run(parts.count(), tensor.bytes.size(), [&](std::uint32_t part) {
+        tools_->pool.run(parts.count(), tensor.bytes.size(), [&](std::uint32_t part) {
             std::vector<float> values(parts.elements(part));
-            tensor::dequantize(tensor.type, parts.bytes(part).data(), values);
+            tensor::dequantize(tensor.type, parts.bytes(part, 1).data(), values);
             const auto found =
                 std::ranges::find_if(values, [](float value) { return std::abs(value) > largest; });
             if (found != values.end())
@@ -163,7 +182,7 @@ private:
         HF_TRY_ASSIGN(const Tensor* const found, get(name, {size}));
         std::vector<float> values(size);
         bytes_ += size * sizeof(float);
-        if (pool_ != nullptr) tensor::dequantize(found->type, found->bytes.data(), values);
+        if (tools_ != nullptr) tensor::dequantize(found->type, found->bytes.data(), values);
         return values;
     }
 
@@ -173,10 +192,11 @@ private:
         const std::size_t needed = cpu::PackedMatrix::needed_bytes(type, outputs, inputs);
         packed_bytes_[static_cast<std::size_t>(type)] += needed;
         bytes_ += cpu::Memory::backed_bytes(needed);
-        if (pool_ == nullptr) return cpu::PackedMatrix();
-        HF_TRY_ASSIGN(auto packed, cpu::PackedMatrix::reserve(type, outputs, inputs, numerics()));
+        if (tools_ == nullptr) return cpu::PackedMatrix();
+        HF_TRY_ASSIGN(auto packed,
+                      cpu::PackedMatrix::reserve(type, outputs, inputs, numerics(), &tools_->pool));
         fingerprint_.add_matrix(type);
-        packed.fill(*pool_, [&](std::uint32_t output) {
+        packed.fill(tools_->pool, [&](std::uint32_t output) {
             const Place place = locate(output);
             return cpu::SourceRow{place.tensor->type, place.bytes()};
         });
@@ -209,12 +229,13 @@ private:
         const std::size_t row = tensor::bytes_of(type, hidden);
         weights_.embedding_type = type;
         bytes_ += cpu::Memory::backed_bytes(row * vocab);
-        if (pool_ == nullptr) return {};
-        HF_TRY_ASSIGN(weights_.embedding, cpu::Memory::reserve(row * vocab, "the embedding"));
+        if (tools_ == nullptr) return {};
+        HF_TRY_ASSIGN(weights_.embedding,
+                      cpu::Memory::reserve(row * vocab, "the embedding", &tools_->pool));
         fingerprint_.add_matrix(type);
         constexpr std::uint32_t rows_per_task = 64;
         const std::uint32_t tasks = (vocab + rows_per_task - 1) / rows_per_task;
-        pool_->run(tasks, std::uint64_t{vocab} * hidden, [&](std::uint32_t task) {
+        tools_->pool.run(tasks, std::uint64_t{vocab} * hidden, [&](std::uint32_t task) {
             std::vector<float> values(hidden);
             const std::uint32_t end = std::min(vocab, (task + 1) * rows_per_task);
             for (std::uint32_t i = task * rows_per_task; i < end; ++i) {
@@ -321,11 +342,12 @@ private:
 
     const tensor::Checkpoint& checkpoint_;
     const LoadOptions& options_;
-    cpu::Pool* pool_;
+    Tools* tools_;
     Fingerprint fingerprint_;
     Weights weights_;
     std::optional<DataType> head_type_;
     std::size_t bytes_ = 0;
+    std::vector<std::span<const std::byte>> reads_;
     std::array<std::size_t, static_cast<std::size_t>(DataType::other)> packed_bytes_{};  // by type
     std::uint32_t steps_ = 0, steps_done_ = 0;
 };
@@ -347,7 +369,11 @@ base::Result<std::size_t> needed_weight_bytes(const tensor::Checkpoint& checkpoi
 
 base::Result<Weights> load_weights(const tensor::Checkpoint& checkpoint, const Config& config,
                                    const LoadOptions& options, cpu::Pool& pool) {
-    return Loader(checkpoint, config, options, &pool).load();
+    Loader reader(checkpoint, config, options, nullptr);
+    HF_TRY_ASSIGN([[maybe_unused]] const Weights none, reader.load());
+    tensor::ReadAhead read_ahead(reader.take_reads());
+    Tools tools{pool, read_ahead};
+    return Loader(checkpoint, config, options, &tools).load();
 }
 
 }  // namespace holdfast::model

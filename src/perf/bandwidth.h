@@ -15,7 +15,8 @@ namespace holdfast::perf {
 class Bandwidth {
 public:
     // Errors: unavailable, when there is no memory for the buffer or there are no threads.
-    [[nodiscard]] static base::Result<Bandwidth> make(std::uint32_t threads);
+    [[nodiscard]] static base::Result<Bandwidth> make(std::uint32_t threads,
+                                                      cores::Placement placement = {});
 
     // Bytes per second of one pass over the buffer, which takes some hundredths of a second.
     double pass();

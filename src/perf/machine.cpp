@@ -2,9 +2,9 @@
 
 #include <sys/utsname.h>
 
-#include <algorithm>
 #include <fstream>
-#include <thread>
+
+#include "cores/machine.h"
 
 namespace holdfast::perf {
 
@@ -19,6 +19,6 @@ std::string processor_name() {
     return ::uname(&system) == 0 ? system.machine : "unknown";
 }
 
-std::uint32_t processor_threads() { return std::max(1U, std::thread::hardware_concurrency()); }
+std::uint32_t processor_threads() { return cores::this_machine().threads(); }
 
 }  // namespace holdfast::perf

@@ -8,7 +8,7 @@ namespace holdfast::perf {
 // What the system calls its processor, or the architecture where it has no name.
 std::string processor_name();
 
-// Threads that this process may run at a time.
+// Threads that can compute at a time without getting in each other's way.
 std::uint32_t processor_threads();
 
 }  // namespace holdfast::perf

@@ -30,10 +30,12 @@ std::uint32_t largest(const std::vector<std::uint32_t>& values) {
 class Bench {
 public:
     static base::Result<Bench> make(const Subject& subject, const Options& options,
-                                    const Observer& observer, std::uint32_t threads) {
+                                    const Observer& observer, std::uint32_t threads,
+                                    const cores::Placement& placement) {
         Bench bench(options, observer);
         model::LoadOptions load;
         load.threads = threads;
+        load.placement = placement;
         load.isa = options.isa;
         load.kv_type = options.kv_type;
         load.native_numerics = options.native_numerics;
@@ -148,14 +150,15 @@ std::vector<Series> all_series(const Options& options) {
 
 // False if the observer ended it.
 base::Result<bool> measure_run(const Subject& subject, const Options& options,
-                               const Observer& observer, Run& run) {
+                               const Observer& observer, const cores::Placement& placement,
+                               Run& run) {
     Moment moment{run.threads, 0, options.rounds, "loading"};
     observer.show(moment);
-    HF_TRY_ASSIGN(auto bench, Bench::make(subject, options, observer, run.threads));
+    HF_TRY_ASSIGN(auto bench, Bench::make(subject, options, observer, run.threads, placement));
     run.fingerprint = bench.model().fingerprint();
-    HF_TRY_ASSIGN(auto bandwidth, Bandwidth::make(run.threads));
+    HF_TRY_ASSIGN(auto bandwidth, Bandwidth::make(run.threads, placement));
     HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(options.isa));
-    HF_TRY_ASSIGN(run.peak, arithmetic_peak(isa, run.threads));
+    HF_TRY_ASSIGN(run.peak, arithmetic_peak(isa, run.threads, placement));
     run.series = all_series(options);
     for (moment.round = 0; moment.round <= options.rounds; ++moment.round) {
         const bool warm_up = moment.round == 0;
@@ -178,11 +181,15 @@ base::Result<bool> measure_run(const Subject& subject, const Options& options,
 base::Result<Report> measure(const Subject& subject, const Options& options,
                              const Observer& observer) {
     HF_TRY(check(subject, options));
+    const cores::Machine machine = cores::this_machine();
+    cores::Choice choice = options.cores;
+    if (!choice.share) choice.share = cores::Share();
     Report report;
     for (const std::uint32_t threads : options.threads) {
         Run& run = report.runs.emplace_back();
         run.threads = threads;
-        HF_TRY_ASSIGN(const bool finished, measure_run(subject, options, observer, run));
+        HF_TRY_ASSIGN(const auto placement, cores::place(choice, threads, machine));
+        HF_TRY_ASSIGN(const bool finished, measure_run(subject, options, observer, placement, run));
         report.stopped = !finished;
         if (report.stopped) break;
     }

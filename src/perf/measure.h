@@ -11,6 +11,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "base/error.h"
+#include "cores/placement.h"
 #include "model/model.h"
 #include "tensor/config.h"
 
@@ -36,6 +37,7 @@ struct Options {
     std::string isa;
     cpu::KvType kv_type = cpu::KvType::f32;
     bool native_numerics = false;
+    cores::Choice cores;  // that the threads are kept to, as those of the only worker of `serve`
 };
 
 enum class Phase { prefill, decode };

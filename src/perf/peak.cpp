@@ -1,5 +1,6 @@
 #include "perf/peak.h"
 
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/pool.h"
@@ -7,13 +8,14 @@
 
 namespace holdfast::perf {
 
-base::Result<std::optional<double>> arithmetic_peak(cpu::Isa isa, std::uint32_t threads) {
+base::Result<std::optional<double>> arithmetic_peak(cpu::Isa isa, std::uint32_t threads,
+                                                    cores::Placement placement) {
     if (isa == cpu::Isa::scalar) return std::nullopt;
     const bool wide = isa != cpu::Isa::avx2;
     constexpr std::uint64_t steps = 2'000'000;
     constexpr int rounds = 5;
     const std::uint64_t operations = 2 * steps * chains * (wide ? 16 : 8);
-    HF_TRY_ASSIGN(const auto pool, cpu::Pool::make(threads));
+    HF_TRY_ASSIGN(const auto pool, cpu::Pool::make(threads, std::move(placement)));
     std::vector<float> results(threads);
     std::vector<double> rates;
     for (int round = 0; round < rounds; ++round) {

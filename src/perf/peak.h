@@ -6,13 +6,15 @@
 
 #include "backend/cpu/isa.h"
 #include "base/error.h"
+#include "cores/placement.h"
 
 namespace holdfast::perf {
 
 // Floating-point operations per second (a multiply-add is two) of all threads with the registers
 // of `isa`. nullopt where there is no fused multiply-add to measure. Errors: no threads.
 [[nodiscard]] base::Result<std::optional<double>> arithmetic_peak(cpu::Isa isa,
-                                                                  std::uint32_t threads);
+                                                                  std::uint32_t threads,
+                                                                  cores::Placement placement = {});
 
 // The result has no meaning, but depends on every multiply-add. Only for processors that have the
 // instructions.

@@ -37,6 +37,7 @@ base::Result<Loaded> load(const Options& options, const base::Clock& clock,
                   text::ChatTemplate::load(options.model_path, options.chat_template));
     model::LoadOptions load_options;
     load_options.threads = options.threads;
+    load_options.placement = options.placement;
     load_options.kv_tokens = options.kv_tokens;
     load_options.batch_tokens_max = options.batch_tokens_max;
     load_options.isa = options.isa;
@@ -128,8 +129,9 @@ private:
         };
         worker_.adopt(std::move(serving));
         const model::Model& model = worker_.engine()->model();
-        spdlog::info("ready: context {}, {} KV blocks, fingerprint {}", model.shape().context,
-                     model.blocks(), model.fingerprint());
+        spdlog::info("ready: context {}, {} KV blocks, {}, fingerprint {}", model.shape().context,
+                     model.blocks(), cores::describe(options_.placement, options_.threads),
+                     model.fingerprint());
         notifier_.send("READY=1\nSTATUS=serving");
     }
 

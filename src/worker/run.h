@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "cores/placement.h"
 #include "engine/engine.h"
 #include "http/server.h"
 #include "telemetry/metrics.h"
@@ -19,6 +20,7 @@ struct Options {
     std::string chat_template;  // a name or a file, see text::ChatTemplate; empty: the model's own
     std::string listen = "127.0.0.1:0";  // port 0: any free one, told through sd_notify
     std::uint32_t threads = 1;           // of the model
+    cores::Placement placement;          // of these threads
     std::uint32_t kv_tokens = 32'768;    // capacity of the KV cache
     std::uint32_t batch_tokens_max = 512;
     std::string isa;                    // empty: the best that this machine has

@@ -10,8 +10,6 @@
 #include <limits>
 #include <string>
 #include <system_error>
-#include <thread>
-#include <vector>
 
 namespace holdfast::cpu {
 namespace {
@@ -33,29 +31,16 @@ bool back_with_pages(std::byte* start, std::size_t bytes) {
     return true;
 }
 
-// The kernel clears every page, which takes longer than reading the weights that go there: several
-// threads share large regions. Where a thread cannot be started, the others do its part.
-bool back_with_threads(std::byte* start, std::size_t bytes) {
-    constexpr std::size_t part_bytes = std::size_t{16} << 20;
-    const std::size_t parts = (bytes + part_bytes - 1) / part_bytes;
-    std::atomic<std::size_t> next{0};
+// The kernel clears every page, which takes longer than reading the weights that go there: all
+// threads share it, in the order in which they share tasks.
+bool back_with_pool(std::byte* start, std::size_t bytes, Pool& pool) {
+    const auto parts = static_cast<std::uint32_t>((bytes + huge_page_bytes - 1) / huge_page_bytes);
     std::atomic<int> failure{0};
-    const auto work = [&] {
-        for (std::size_t part = next++; part < parts; part = next++) {
-            const std::size_t begin = part * part_bytes;
-            if (!back_with_pages(start + begin, std::min(part_bytes, bytes - begin)))
-                failure = errno;
-        }
-    };
-    const std::size_t wanted = std::min<std::size_t>(parts, std::thread::hardware_concurrency());
-    std::vector<std::jthread> helpers;
-    try {
-        while (helpers.size() + 1 < wanted) helpers.emplace_back(work);
-    } catch (const std::system_error&) {
-        // Fewer helpers, then.
-    }
-    work();
-    helpers.clear();
+    pool.run(parts, bytes, [&](std::uint32_t part) {
+        const std::size_t begin = part * huge_page_bytes;
+        if (!back_with_pages(start + begin, std::min(huge_page_bytes, bytes - begin)))
+            failure = errno;
+    });
     errno = failure;
     return failure == 0;
 }
@@ -66,7 +51,7 @@ std::size_t Memory::backed_bytes(std::size_t bytes) {
     return round_up(bytes, bytes >= huge_page_bytes ? huge_page_bytes : 4'096);
 }
 
-base::Result<Memory> Memory::reserve(std::size_t bytes, std::string_view purpose) {
+base::Result<Memory> Memory::reserve(std::size_t bytes, std::string_view purpose, Pool* pool) {
     if (bytes == 0) return Memory();
     const std::size_t rounded = backed_bytes(bytes);
     void* const start =
@@ -78,7 +63,9 @@ base::Result<Memory> Memory::reserve(std::size_t bytes, std::string_view purpose
     if (start == MAP_FAILED) return refuse();
     Memory memory({static_cast<std::byte*>(start), rounded});
     ::madvise(start, rounded, MADV_HUGEPAGE);  // only advice: small pages work too
-    if (!back_with_threads(memory.data(), rounded)) return refuse();
+    const bool backed = pool != nullptr ? back_with_pool(memory.data(), rounded, *pool)
+                                        : back_with_pages(memory.data(), rounded);
+    if (!backed) return refuse();
     return memory;
 }
 
@@ -86,9 +73,9 @@ Memory::~Memory() {
     if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
 }
 
-base::Result<Floats> Floats::reserve(std::size_t count, std::string_view purpose) {
+base::Result<Floats> Floats::reserve(std::size_t count, std::string_view purpose, Pool* pool) {
     Floats floats;
-    HF_TRY_ASSIGN(floats.memory_, Memory::reserve(count * sizeof(float), purpose));
+    HF_TRY_ASSIGN(floats.memory_, Memory::reserve(count * sizeof(float), purpose, pool));
     floats.count_ = count;
     return floats;
 }

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "backend/cpu/pool.h"
 #include "base/error.h"
 
 namespace holdfast::cpu {
@@ -14,8 +15,11 @@ namespace holdfast::cpu {
 class Memory {
 public:
     Memory() = default;
-    // Errors: unavailable, naming `purpose` and the size.
-    [[nodiscard]] static base::Result<Memory> reserve(std::size_t bytes, std::string_view purpose);
+    // With a pool, each of its threads backs its own share, as it will have its own share of the
+    // tasks that use the memory: on machines with several memories a page lies at the thread that
+    // touched it first. Errors: unavailable, naming `purpose` and the size.
+    [[nodiscard]] static base::Result<Memory> reserve(std::size_t bytes, std::string_view purpose,
+                                                      Pool* pool = nullptr);
 
     // What reserve(bytes) takes, in whole pages.
     static std::size_t backed_bytes(std::size_t bytes);
@@ -39,7 +43,8 @@ private:
 class Floats {
 public:
     Floats() = default;
-    [[nodiscard]] static base::Result<Floats> reserve(std::size_t count, std::string_view purpose);
+    [[nodiscard]] static base::Result<Floats> reserve(std::size_t count, std::string_view purpose,
+                                                      Pool* pool = nullptr);
     float* data() const { return reinterpret_cast<float*>(memory_.data()); }
     std::size_t size() const { return count_; }
 

@@ -28,13 +28,14 @@ std::size_t row_stride(std::uint32_t columns) {
 }
 
 base::Result<std::unique_ptr<Ops>> Ops::make(Isa isa, std::uint32_t threads, std::uint32_t rows_max,
-                                             std::uint32_t inputs_max) {
-    HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads));
+                                             std::uint32_t inputs_max, cores::Placement placement) {
+    HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads, std::move(placement)));
     std::unique_ptr<Ops> ops(new Ops(kernels(isa), std::move(pool)));
     const std::size_t numbers = divide_up(inputs_max, block_inputs) * std::size_t{block_inputs};
     const std::size_t row =
         std::max(numbers, activation_blocks_bytes(1, inputs_max) / sizeof(float));
-    HF_TRY_ASSIGN(ops->packed_, Floats::reserve(rows_max * row, "packed activations"));
+    HF_TRY_ASSIGN(ops->packed_,
+                  Floats::reserve(rows_max * row, "packed activations", &ops->pool()));
     return ops;
 }
 

@@ -31,10 +31,12 @@ struct Sink {
 // One thread calls; all operations return when they are done. Allocates nothing after make().
 class Ops {
 public:
-    // Linear layers will see at most rows_max rows of inputs_max columns.
+    // Linear layers will see at most rows_max rows of inputs_max columns. The placement is the
+    // pool's.
     [[nodiscard]] static base::Result<std::unique_ptr<Ops>> make(Isa isa, std::uint32_t threads,
                                                                  std::uint32_t rows_max,
-                                                                 std::uint32_t inputs_max);
+                                                                 std::uint32_t inputs_max,
+                                                                 cores::Placement placement = {});
 
     Pool& pool() { return *pool_; }
     const Pool& pool() const { return *pool_; }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "backend/cpu/interleave.h"
 #include "backend/cpu/quantized_layout.h"
 #include "backend/cpu/quantized_packing.h"
 #include "base/assert.h"
@@ -19,23 +20,6 @@ using tensor::DataType;
 // Where output `lane` of a panel stands among the 32 weights of one input.
 std::size_t lane_index(DataType type, std::size_t lane) {
     return type == DataType::bf16 ? lane % 16 * 2 + lane / 16 : lane;
-}
-
-using PanelRows = std::array<const std::byte*, panel_outputs>;  // of padding: none
-
-template <class Element>
-void fill_floats(DataType type, const PanelRows& rows, std::uint32_t inputs, std::byte* panel) {
-    constexpr std::uint32_t strip = 64;  // inputs whose packed weights stay in the first cache
-    for (std::uint32_t begin = 0; begin < inputs; begin += strip) {
-        const std::uint32_t end = std::min(inputs, begin + strip);
-        for (std::size_t lane = 0; lane < panel_outputs; ++lane) {
-            if (rows[lane] == nullptr) continue;  // padding stays zero
-            std::byte* const to = panel + lane_index(type, lane) * sizeof(Element);
-            for (std::size_t k = begin; k < end; ++k)
-                std::memcpy(to + k * panel_outputs * sizeof(Element),
-                            rows[lane] + k * sizeof(Element), sizeof(Element));
-        }
-    }
 }
 
 // The rows of a panel in the matrix's type, converted where they are not.
@@ -75,7 +59,8 @@ std::size_t PackedMatrix::needed_bytes(DataType type, std::uint32_t outputs, std
 std::size_t PackedMatrix::panel_bytes() const { return one_panel_bytes(type_, inputs_); }
 
 base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t outputs,
-                                                 std::uint32_t inputs, Numerics numerics) {
+                                                 std::uint32_t inputs, Numerics numerics,
+                                                 Pool* pool) {
     HF_ASSERT(type != DataType::other);
     const std::uint32_t block = tensor::traits(type).block_elements;
     if (inputs % block != 0)
@@ -93,7 +78,8 @@ base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t ou
                               "native numerics: a matrix has {} inputs, an odd number", inputs);
         matrix.numerics_ = numerics;
     }
-    HF_TRY_ASSIGN(matrix.memory_, Memory::reserve(needed_bytes(type, outputs, inputs), "weights"));
+    HF_TRY_ASSIGN(matrix.memory_,
+                  Memory::reserve(needed_bytes(type, outputs, inputs), "weights", pool));
     matrix.type_ = type;
     matrix.outputs_ = outputs;
     matrix.inputs_ = inputs;
@@ -116,11 +102,12 @@ void PackedMatrix::fill_panel(std::uint32_t panel, const RowOf& row) {
         for (std::uint32_t i = 0; i < panel_outputs; ++i)
             if (rows[i] != nullptr) pack_quantized(type_, rows[i], inputs_, i, to);
     } else if (type_ == DataType::f32) {
-        fill_floats<std::uint32_t>(type_, rows, inputs_, to);
+        interleave_words(rows, inputs_, to);
     } else if (numerics_ != Numerics::portable) {
-        fill_floats<std::uint32_t>(DataType::f32, rows, inputs_ / 2, to);  // a pair is one element
+        interleave_words(rows, inputs_ / 2, to);  // a pair of inputs is one element
     } else {
-        fill_floats<std::uint16_t>(type_, rows, inputs_, to);
+        interleave_halves(rows, inputs_,
+                          type_ == DataType::bf16 ? Pairs::halves : Pairs::neighbours, to);
     }
 }
 

@@ -26,13 +26,15 @@ struct SourceRow {
 class PackedMatrix {
 public:
     PackedMatrix() = default;
-    // Native numerics change bf16 weights only. Errors: invalid when the inputs are not whole
-    // blocks of the type, or native bf16 has an odd number of them; unavailable when there is too
-    // little memory, or the processor lacks the instructions of native numerics.
+    // Native numerics change bf16 weights only. The pool is for Memory::reserve. Errors: invalid
+    // when the inputs are not whole blocks of the type, or native bf16 has an odd number of them;
+    // unavailable when there is too little memory, or the processor lacks the instructions of
+    // native numerics.
     [[nodiscard]] static base::Result<PackedMatrix> reserve(tensor::DataType type,
                                                             std::uint32_t outputs,
                                                             std::uint32_t inputs,
-                                                            Numerics numerics = Numerics::portable);
+                                                            Numerics numerics = Numerics::portable,
+                                                            Pool* pool = nullptr);
     static std::size_t needed_bytes(tensor::DataType type, std::uint32_t outputs,
                                     std::uint32_t inputs);
 

@@ -4,6 +4,8 @@
 
 #include <system_error>
 
+#include "base/assert.h"
+
 namespace holdfast::cpu {
 namespace {
 
@@ -24,10 +26,11 @@ std::uint32_t wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t 
 
 }  // namespace
 
-base::Result<std::unique_ptr<Pool>> Pool::make(std::uint32_t threads) {
+base::Result<std::unique_ptr<Pool>> Pool::make(std::uint32_t threads, cores::Placement placement) {
     if (threads == 0 || threads > 1'024)
         return base::fail(base::Code::invalid, "threads: {} is not in [1, 1024]", threads);
-    std::unique_ptr<Pool> pool(new Pool(threads));
+    HF_ASSERT(placement.empty() || placement.size() == threads);
+    std::unique_ptr<Pool> pool(new Pool(threads, std::move(placement)));
     try {
         for (std::uint32_t i = 1; i < threads; ++i)
             pool->workers_.emplace_back([raw = pool.get(), i] { raw->serve(i); });
@@ -43,6 +46,20 @@ Pool::~Pool() {
     epoch_.fetch_add(1, std::memory_order_release);
     epoch_.notify_all();
     for (std::thread& worker : workers_) worker.join();
+    release_caller();
+}
+
+// What the system refuses is not done: the thread runs where it did.
+void Pool::adopt_caller() {
+    caller_ = std::this_thread::get_id();
+    caller_cpus_ = cores::thread_affinity();
+    cores::set_thread_affinity(placement_[0]);
+}
+
+void Pool::release_caller() {
+    if (caller_ != std::this_thread::get_id()) return;
+    cores::set_thread_affinity(caller_cpus_);
+    caller_ = {};
 }
 
 void Pool::run_here(std::uint32_t tasks, Call call, const void* context) {
@@ -105,6 +122,7 @@ bool Pool::claim(Share& share, std::uint32_t epoch, std::uint32_t& task) {
 }
 
 void Pool::serve(std::uint32_t thread) {
+    if (!placement_.empty()) cores::set_thread_affinity(placement_[thread]);
     std::uint32_t epoch = 0;
     while (true) {
         epoch = wait_while(epoch_, epoch);

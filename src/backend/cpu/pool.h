@@ -6,9 +6,11 @@
 #include <memory>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "cores/placement.h"
 
 namespace holdfast::cpu {
 
@@ -16,10 +18,12 @@ namespace holdfast::cpu {
 // may call run(). Each thread begins with its own contiguous share of the tasks, so that it streams
 // through its part of the weights, and then helps the others: a thread that the system has put
 // aside delays nobody, except by the one task it holds. Idle threads spin for some microseconds and
-// then sleep.
+// then sleep. With a placement, thread i keeps to the i-th set of CPUs: so does the calling thread,
+// from its first run() until release_caller() or the pool's end on the same thread.
 class Pool {
 public:
-    [[nodiscard]] static base::Result<std::unique_ptr<Pool>> make(std::uint32_t threads);
+    [[nodiscard]] static base::Result<std::unique_ptr<Pool>> make(std::uint32_t threads,
+                                                                  cores::Placement placement = {});
     ~Pool();
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
@@ -31,6 +35,7 @@ public:
     // runs on the calling thread alone. `body` must not throw.
     template <class Body>
     void run(std::uint32_t tasks, std::uint64_t operations, const Body& body) {
+        if (!placement_.empty() && caller_ != std::this_thread::get_id()) adopt_caller();
         const auto call = [](const void* context, std::uint32_t task) {
             (*static_cast<const Body*>(context))(task);
         };
@@ -39,6 +44,10 @@ public:
         else
             run_shared(tasks, call, &body);
     }
+
+    // The calling thread, which has called run(), may run where it could before. To be called
+    // before it starts threads of its own, which would inherit its place.
+    void release_caller();
 
     // Tasks done since the pool was made. Any thread.
     std::uint64_t progress() const { return progress_.load(std::memory_order_relaxed); }
@@ -56,7 +65,9 @@ private:
         std::atomic<std::uint32_t> end{0};
     };
 
-    explicit Pool(std::uint32_t threads) : shares_(threads) {}
+    Pool(std::uint32_t threads, cores::Placement placement)
+        : shares_(threads), placement_(std::move(placement)) {}
+    void adopt_caller();
     void run_here(std::uint32_t tasks, Call call, const void* context);
     void run_shared(std::uint32_t tasks, Call call, const void* context);
     void work(std::uint32_t epoch, std::uint32_t thread);
@@ -64,6 +75,9 @@ private:
     void serve(std::uint32_t thread);
 
     std::vector<Share> shares_;
+    cores::Placement placement_;  // of each thread, or empty
+    std::thread::id caller_;
+    cores::CpuSet caller_cpus_;  // that it could run on before
     std::atomic<Call> call_{nullptr};
     std::atomic<const void*> context_{nullptr};
     std::atomic<std::uint32_t> tasks_{0};

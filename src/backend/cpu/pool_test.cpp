@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <barrier>
 #include <numeric>
+#include <thread>
 
 namespace holdfast::cpu {
 namespace {
@@ -70,6 +73,57 @@ TEST(Pool, RefusesSillyNumbersOfThreads) {
         ASSERT_FALSE(pool);
         EXPECT_EQ(pool.error().code, base::Code::invalid);
     }
+}
+
+// Where each thread of a pool may run: a task for each, none of which ends before all have begun,
+// so that no thread does two.
+std::vector<cores::CpuSet> affinities(Pool& pool) {
+    std::vector<cores::CpuSet> seen(pool.threads());
+    std::barrier all_have_begun(pool.threads());
+    pool.run(pool.threads(), worth_sharing, [&](std::uint32_t task) {
+        all_have_begun.arrive_and_wait();
+        seen[task] = cores::thread_affinity();
+    });
+    std::ranges::sort(seen);
+    return seen;
+}
+
+TEST(Pool, KeepsEveryThreadToItsPlaceAndTheCallerWhileItIsInUse) {
+    const cores::CpuSet before = cores::thread_affinity();
+    ASSERT_FALSE(before.empty());
+    const cores::Placement placement{{before.front()}, {before.back()}, before};
+    cores::Placement expected = placement;
+    std::ranges::sort(expected);
+    {
+        auto pool = Pool::make(3, placement);
+        ASSERT_TRUE(pool);
+        EXPECT_EQ(cores::thread_affinity(), before);
+        EXPECT_EQ(affinities(**pool), expected);
+        EXPECT_EQ(cores::thread_affinity(), placement[0]);
+        (*pool)->release_caller();
+        EXPECT_EQ(cores::thread_affinity(), before);
+        std::thread([&] {  // as a model that one thread loads and another one uses
+            EXPECT_EQ(affinities(**pool), expected);
+            EXPECT_EQ(cores::thread_affinity(), placement[0]);
+        })
+            .join();
+        EXPECT_EQ(affinities(**pool), expected);
+    }
+    EXPECT_EQ(cores::thread_affinity(), before);
+}
+
+TEST(Pool, RunsWithoutAPlaceThatTheSystemRefuses) {
+    const cores::CpuSet before = cores::thread_affinity();
+    auto pool = Pool::make(2, {{cores::cpus_max - 1}, {cores::cpus_max - 1}});
+    ASSERT_TRUE(pool);
+    EXPECT_EQ(affinities(**pool), (std::vector<cores::CpuSet>{before, before}));
+}
+
+TEST(Pool, LeavesThreadsWithoutAPlacementAlone) {
+    const cores::CpuSet before = cores::thread_affinity();
+    auto pool = Pool::make(2);
+    ASSERT_TRUE(pool);
+    EXPECT_EQ(affinities(**pool), (std::vector<cores::CpuSet>{before, before}));
 }
 
 }  // namespace
