@@ -146,7 +146,7 @@ TEST(Cores, ThatAreNotThereAreRefusedBeforeAnythingStarts) {
     const base::testing::TemporaryFolder folder;
     const std::string state = folder.path() + "/state",
                       model = HOLDFAST_SOURCE_DIR "/models/tiny-r1";
-    for (const std::vector<std::string> command :
+    for (const std::vector<std::string>& command :
          {std::vector<std::string>{"serve", "--state-dir", state}, {"worker"}}) {
         const auto refusal = [&](const std::string& cores) {
             std::vector<std::string> arguments = command;
