@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "model/fingerprint.h"
+#include "tensor/file_map.h"
 #include "tensor/quantize.h"
 #include "tensor/read_ahead.h"
 
@@ -170,11 +170,7 @@ private:
     // One call instead of a fault for every few pages. Where it fails, the faults come.
     static void map_pages(std::span<const std::byte> bytes) {
 #ifdef MADV_POPULATE_READ
-        const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-        const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data()) / page * page;
-        const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size());
-        static_cast<void>(
-            ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_POPULATE_READ));
+        tensor::advise(bytes, MADV_POPULATE_READ);
 #endif
     }
 

@@ -61,6 +61,13 @@ FileMap::~FileMap() {
     if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
+void advise(std::span<const std::byte> bytes, int advice) {
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t before = reinterpret_cast<std::uintptr_t>(bytes.data()) % page;
+    std::byte* const begin = const_cast<std::byte*>(bytes.data()) - before;
+    static_cast<void>(::madvise(begin, bytes.size() + before, advice));
+}
+
 base::Result<std::string> read_text(const std::string& path, std::size_t bytes_max) {
     HF_TRY_ASSIGN(const OpenFile file, open_regular(path));
     if (file.size_bytes > bytes_max)

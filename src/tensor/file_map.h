@@ -28,6 +28,9 @@ private:
     std::span<const std::byte> bytes_;
 };
 
+// madvise(2) for the pages that hold `bytes`. Only advice: whether it helped is not told.
+void advise(std::span<const std::byte> bytes, int advice);
+
 // The whole of a small text file. Errors as above, and invalid above `bytes_max`.
 [[nodiscard]] base::Result<std::string> read_text(const std::string& path, std::size_t bytes_max);
 

@@ -1,21 +1,18 @@
 #include "tensor/read_ahead.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <system_error>
 #include <utility>
 
+#include "tensor/file_map.h"
+
 namespace holdfast::tensor {
 
 void ReadAhead::ask_system(Bytes bytes) {
-    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data()) / page * page;
-    const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size());
-    // Only advice: where it fails, bytes come when they are touched.
-    static_cast<void>(::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED));
+    advise(bytes, MADV_WILLNEED);  // where it fails, bytes come when they are touched
 }
 
 ReadAhead::ReadAhead(std::vector<Bytes> order, std::size_t window_bytes,

@@ -32,7 +32,7 @@ class External:
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         app = web.Application(client_max_size=2**26)
-        app.router.add_get("/health", lambda _: _ok())
+        app.router.add_get("/health", _healthy)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
         runner = web.AppRunner(app)
@@ -106,5 +106,5 @@ class External:
         await asyncio.sleep(0.002)
 
 
-async def _ok():
+async def _healthy(_request):
     return web.Response(text="")

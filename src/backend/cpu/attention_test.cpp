@@ -101,7 +101,7 @@ private:
     void add_head(const Values& queries, std::uint32_t row, std::uint32_t head,
                   std::vector<double>& out) const {
         const std::size_t at = (std::size_t{row} * c_.heads + head) * c_.head_dim;
-        const std::size_t kv = head / (c_.heads / c_.kv_heads) * c_.head_dim;
+        const std::size_t kv = std::size_t{head / (c_.heads / c_.kv_heads)} * c_.head_dim;
         std::vector<double> weights;
         double sum = 0;
         for (std::uint32_t t = 0; t <= c_.position + row; ++t) {
@@ -190,7 +190,7 @@ Values round_trip(KvType type, const Values& head) {
                 std::uint32_t{reinterpret_cast<const std::uint16_t*>(numbers)[at]} << 16));
         if (type == KvType::q8)
             values.push_back(reinterpret_cast<const float*>(layer.keys)[3] *
-                             reinterpret_cast<const std::int8_t*>(numbers)[at]);
+                             static_cast<float>(reinterpret_cast<const std::int8_t*>(numbers)[at]));
     }
     return values;
 }

@@ -22,8 +22,8 @@ void expect_places(Interleave interleave, PlaceOf place_of) {
             struct alignas(64) Line {
                 std::byte bytes[64];
             };
-            std::vector<Line> panel(panel_outputs * inputs * sizeof(Element) / sizeof(Line),
-                                    Line());
+            std::vector<Line> panel(
+                std::size_t{panel_outputs} * inputs * sizeof(Element) / sizeof(Line), Line());
             interleave(rows, inputs, panel.data()->bytes);
             for (std::size_t lane = 0; lane < panel_outputs; ++lane) {
                 for (std::size_t k = 0; k < inputs; ++k) {

@@ -217,7 +217,7 @@ TEST(PackedMatrix, GivesBackTheWeightsOfAnOutput) {
         for (std::uint32_t output = 0; output < 45; ++output) {
             Values row(70);
             packed.copy_output(output, row.data());
-            const auto* const from = weights.values.data() + output * 70;
+            const auto* const from = weights.values.data() + std::size_t{output} * 70;
             EXPECT_TRUE(same_bits(row, Values(from, from + 70)));
         }
     }

@@ -111,7 +111,8 @@ TEST_P(NativeLinear, GivesBackTheWeightsOfAnOutput) {
     for (const std::uint32_t output : {0U, 31U, 32U, 999U}) {
         Values row(70);
         matrix.copy_output(output, row.data());
-        for (std::size_t k = 0; k < 70; ++k) EXPECT_EQ(row[k], widened(weights_[output * 70 + k]));
+        for (std::size_t k = 0; k < 70; ++k)
+            EXPECT_EQ(row[k], widened(weights_[std::size_t{output} * 70 + k]));
     }
 }
 

@@ -467,8 +467,8 @@ TEST(QuantizedMatrix, ConvertsRowsWhileItIsFilled) {
     std::vector<float> numbers(std::size_t{70} * 512);
     for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = base::uniform(23, 1, i) - 0.5F;
     const auto row = [&](std::uint32_t output) {
-        return SourceRow{DataType::f32,
-                         reinterpret_cast<const std::byte*>(numbers.data() + output * 512)};
+        return SourceRow{DataType::f32, reinterpret_cast<const std::byte*>(
+                                            numbers.data() + std::size_t{output} * 512)};
     };
     for (const DataType type : types) {
         auto matrix = PackedMatrix::reserve(type, 70, 512);
@@ -477,7 +477,8 @@ TEST(QuantizedMatrix, ConvertsRowsWhileItIsFilled) {
         std::vector<std::byte> bytes(tensor::bytes_of(type, 512));
         for (std::uint32_t output = 0; output < 70; ++output) {
             Values wanted(512), kept(512);
-            tensor::quantize(type, std::span(numbers).subspan(output * 512, 512), bytes.data());
+            tensor::quantize(type, std::span(numbers).subspan(std::size_t{output} * 512, 512),
+                             bytes.data());
             tensor::dequantize(type, bytes.data(), wanted);
             matrix->copy_output(output, kept.data());
             ASSERT_TRUE(same_bits(wanted, kept)) << name(type);
