@@ -240,7 +240,7 @@ TEST(Server, TellsTheHandlerWhenTheClientLeaves) {
     for (const std::string how : {"close", "half-close", "reset", "pipelined, then close"}) {
         SCOPED_TRACE(how);
         Witness witness;
-        TestServer server([&witness](Request, Responder& responder) {
+        TestServer server([&witness](const Request&, Responder& responder) {
             return wait_and_settle(witness, responder);
         });
         RawSocket client = server.connect();
@@ -342,8 +342,9 @@ Task<void> write_for_ever(SlowWitness& witness, Responder& responder) {
 
 TEST(Server, DropsAClientThatTakesNoBytes) {
     SlowWitness witness;
-    TestServer server(
-        [&witness](Request, Responder& responder) { return write_for_ever(witness, responder); });
+    TestServer server([&witness](const Request&, Responder& responder) {
+        return write_for_ever(witness, responder);
+    });
     RawSocket client = RawSocket::connect(server.port(), 4096);
     client.send(get);
     auto failed = witness.failed.get_future();
@@ -371,8 +372,9 @@ TEST(Server, DrainsWithoutLosingARequest) {
 
 TEST(Server, CancelsRunningHandlersWhenItIsDestroyed) {
     Witness witness;
-    TestServer server(
-        [&witness](Request, Responder& responder) { return wait_and_settle(witness, responder); });
+    TestServer server([&witness](const Request&, Responder& responder) {
+        return wait_and_settle(witness, responder);
+    });
     RawSocket client = server.connect();
     client.send(get);
     witness.started.get_future().get();
