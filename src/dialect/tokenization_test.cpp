@@ -7,7 +7,6 @@ namespace holdfast::dialect {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 std::string field_of(std::string_view body) {
     const auto request = parse_tokenize(body);

@@ -81,8 +81,10 @@ chat::TokenId draw_by_the_book(const std::vector<float>& row, const text::Tokeni
     std::erase_if(all, [&](const Weighed& one) { return one.weight < sampling.min_p; });
     const double target = sum_of() * base::uniform(*sampling.seed, 0, position);
     double sum = 0.0;
-    for (const Weighed& one : all)
-        if ((sum += one.weight) > target) return one.id;
+    for (const Weighed& one : all) {
+        sum += one.weight;
+        if (sum > target) return one.id;
+    }
     return all.back().id;
 }
 

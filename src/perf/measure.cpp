@@ -13,8 +13,6 @@
 namespace holdfast::perf {
 namespace {
 
-using base::Code;
-
 constexpr std::uint32_t prefill_step_tokens = 512;  // as the engine cuts prompts by default
 constexpr double sample_seconds_min = 0.05;
 

@@ -68,7 +68,7 @@ TEST(FileWeights, SayWhatAFileHoldsAndWhatItBecomes) {
     ASSERT_TRUE(as_it_is) << as_it_is.error().what;
     // Of 1,050,752 parameters all but the norms and biases.
     EXPECT_EQ(as_it_is->exact, 2 * (1'050'752U - 9 * 128U - 4 * 256U));
-    EXPECT_EQ(as_it_is->step, as_it_is->exact - 2 * 1'024 * 128U);
+    EXPECT_EQ(as_it_is->step, as_it_is->exact - std::uint64_t{2} * 1'024 * 128);
     const auto q8_0 = file->bytes(DataType::q8_0);
     ASSERT_TRUE(q8_0) << q8_0.error().what;
     EXPECT_NEAR(static_cast<double>(q8_0->exact) / static_cast<double>(as_it_is->exact), 8.5 / 16,
