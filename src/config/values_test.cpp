@@ -38,10 +38,10 @@ TEST(Durations, ArePrintedInTheLargestWholeUnit) {
 }
 
 TEST(Sizes, TellBinaryFromDecimalUnits) {
-    EXPECT_EQ(parse_bytes("16MiB"), 16U * 1024 * 1024);
+    EXPECT_EQ(parse_bytes("16MiB"), 16ULL * 1024 * 1024);
     EXPECT_EQ(parse_bytes("16MB"), 16'000'000U);
     EXPECT_EQ(parse_bytes("0.5KiB"), 512U);
-    EXPECT_EQ(format_bytes(16U * 1024 * 1024), "16MiB");
+    EXPECT_EQ(format_bytes(16ULL * 1024 * 1024), "16MiB");
     EXPECT_FALSE(parse_bytes("16").has_value());
     EXPECT_FALSE(parse_bytes("16Mib").has_value());
     EXPECT_FALSE(parse_bytes("1.5B").has_value());

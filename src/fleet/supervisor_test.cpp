@@ -13,7 +13,6 @@ namespace holdfast::fleet {
 
 using namespace std::chrono_literals;
 using testing::HasSubstr;
-namespace asio = http::asio;
 
 // Instances by port, each with the answer it gives now. A missing one refuses.
 class FakeProber final : public Prober {

@@ -83,7 +83,7 @@ public:
     // Reads lines until one contains `text`; all lines are kept in `said`.
     std::string wait_for(std::string_view text) {
         while (true) {
-            const auto line = next_line();
+            auto line = next_line();
             if (line.empty()) {
                 ADD_FAILURE() << "the console ended before: " << text << "\n" << said;
                 return {};

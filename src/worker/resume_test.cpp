@@ -16,7 +16,7 @@ std::shared_ptr<engine::Engine> make_engine(const base::Clock& clock) {
 }
 
 // The body of a chunked answer.
-std::string body_of(std::string answer) {
+std::string body_of(const std::string& answer) {
     std::string body;
     std::size_t at = answer.find("\r\n\r\n") + 4;
     while (true) {
@@ -69,7 +69,7 @@ struct Joined {
     friend bool operator==(const Joined&, const Joined&) = default;
 };
 
-void expect_same_after_every_event(chat::Request request) {
+void expect_same_after_every_event(const chat::Request& request) {
     const base::SystemClock clock;
     World first, second;
     first.adopt(make_engine(clock));

@@ -16,7 +16,6 @@ namespace {
 
 using http::testing::RawSocket;
 using testing::HasSubstr;
-using testing::StartsWith;
 
 const std::string tiny_r1 = HOLDFAST_SOURCE_DIR "/models/tiny-r1";
 
@@ -28,7 +27,9 @@ public:
         ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
         sockaddr_un address = {};
         address.sun_family = AF_UNIX;
-        ::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address.sun_family));
+        EXPECT_EQ(
+            ::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address.sun_family)),
+            0);
         socklen_t size = sizeof(address);
         ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &size);
         address_ =

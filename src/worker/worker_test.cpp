@@ -289,10 +289,11 @@ TEST_F(WorkerTest, CountsWhatItDoes) {
                         .prompt_tokens = 100,
                         .generated_tokens = 50});
     const std::string metrics = world_.get("/metrics");
+    constexpr const char* requests =
+        R"(holdfast_requests_total{code="200",endpoint="/v1/chat/completions",)"
+        R"(finish_reason="stop",model="r1"} 1)";
     for (const char* line :
-         {"holdfast_requests_total{code=\"200\",endpoint=\"/v1/chat/completions\","
-          "finish_reason=\"stop\",model=\"r1\"} 1\n",
-          "holdfast_time_to_first_token_seconds_count{model=\"r1\"} 1\n",
+         {requests, "holdfast_time_to_first_token_seconds_count{model=\"r1\"} 1\n",
           "holdfast_inter_token_latency_seconds_count{model=\"r1\"} 2\n",
           "holdfast_request_duration_seconds_count{model=\"r1\"} 1\n",
           "holdfast_reasoning_tokens_total{model=\"r1\"} 1\n",

@@ -5,33 +5,18 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
-#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <set>
 #include <string>
 #include <string_view>
 
-namespace {
+#include "base/notify.h"
 
-void notify(std::string_view text) {
-    const std::string_view target = std::getenv("NOTIFY_SOCKET");
-    sockaddr_un address = {};
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path, target.data(), target.size());
-    const bool is_abstract = target[0] == '@';
-    if (is_abstract) address.sun_path[0] = '\0';
-    const auto length = offsetof(sockaddr_un, sun_path) + target.size() + (is_abstract ? 0 : 1);
-    const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    ::sendto(fd, text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&address),
-             static_cast<socklen_t>(length));
-    ::close(fd);
-}
+namespace {
 
 int watch_for_sigterm() {
     sigset_t set;
@@ -77,8 +62,9 @@ int main(int count, char** values) {
     if (words.contains("never-ready")) {
         while (true) ::pause();
     }
-    notify("STATUS=loading 40 %");
-    notify("READY=1\nX_HOLDFAST_LISTEN=127.0.0.1:" + std::to_string(::getpid()));
+    const auto notifier = holdfast::base::Notifier::from_environment();
+    notifier.send("STATUS=loading 40 %");
+    notifier.send("READY=1\nX_HOLDFAST_LISTEN=127.0.0.1:" + std::to_string(::getpid()));
     const int roster =
         words.contains("gateway") ? std::atoi(variable("HOLDFAST_ROSTER_FD").c_str()) : -1;
     const int every_ms = std::atoi(variable("WATCHDOG_USEC").c_str()) / 1000 / 4;
@@ -92,6 +78,6 @@ int main(int count, char** values) {
             std::printf("told to stop\n");
             if (!words.contains("stubborn")) return 0;
         }
-        if (!words.contains("silent")) notify("WATCHDOG=1");
+        if (!words.contains("silent")) notifier.send("WATCHDOG=1");
     }
 }
