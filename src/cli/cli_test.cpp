@@ -30,7 +30,6 @@ using http::Task;
 using testing::Capture;
 using testing::capture;
 using ::testing::HasSubstr;
-using ::testing::Not;
 using testing::Said;
 
 std::string event(std::string_view data) { return fmt::format("data: {}\n\n", data); }

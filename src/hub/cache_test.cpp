@@ -97,11 +97,11 @@ TEST_F(CacheTest, PassesOverWhatIsNoManifest) {
 
 TEST_F(CacheTest, IsReportedForPeopleAndPrograms) {
     EXPECT_THAT(models_table({}), HasSubstr("holdfast pull"));
-    const auto folder = add("1", {.repo = "o/n",
-                                  .revision = "main",
-                                  .commit = std::string(40, 'c'),
-                                  .file = "a\"b",
-                                  .pulled_at = 5});
+    add("1", {.repo = "o/n",
+              .revision = "main",
+              .commit = std::string(40, 'c'),
+              .file = "a\"b",
+              .pulled_at = 5});
     EXPECT_THAT(models_table(cache.list()), HasSubstr("main (cccccccc)"));
     EXPECT_THAT(models_json(cache.list()), HasSubstr(R"("file":"a\"b")"));
     EXPECT_THAT(models_json(cache.list()), HasSubstr(R"("state":"complete")"));

@@ -17,7 +17,7 @@ using testing::reply;
 using testing::ScriptedServer;
 
 Environment environment_of(std::map<std::string, std::string> variables) {
-    return [variables](const std::string& name) {
+    return [variables = std::move(variables)](const std::string& name) {
         const auto found = variables.find(name);
         return found == variables.end() ? std::string() : found->second;
     };

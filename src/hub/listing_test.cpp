@@ -117,9 +117,8 @@ TEST(NextPage, KeepsPathAndQueryOfTheNextLink) {
     EXPECT_EQ(next_page(R"(<https://hub.example/api/x?a=1&cursor=2>; rel="next")"),
               "/api/x?a=1&cursor=2");
     EXPECT_EQ(next_page(R"(<https://h/prev>; rel="prev", </next>; rel="next")"), "/next");
-    for (const std::string link : {"", "<", "><", "<https://h/x>; rel=\"prev\"",
-                                   "<https://h>; "
-                                   "rel=\"next\""})
+    for (const std::string link :
+         {"", "<", "><", R"(<https://h/x>; rel="prev")", R"(<https://h>; rel="next")"})
         EXPECT_EQ(next_page(link), "") << link;
 }
 
