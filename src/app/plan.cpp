@@ -17,7 +17,6 @@
 namespace holdfast::app {
 namespace {
 
-using base::Code;
 using tensor::DataType;
 
 // From the largest to the smallest that people serve models with.
