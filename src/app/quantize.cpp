@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "app/commands.h"
@@ -13,6 +11,7 @@
 #include "app/progress_line.h"
 #include "app/pulled_models.h"
 #include "config/suggest.h"
+#include "cores/machine.h"
 #include "tensor/data_type.h"
 
 namespace holdfast::app {
@@ -25,7 +24,7 @@ constexpr DataType offered[] = {DataType::bf16, DataType::f16,  DataType::q8_0, 
 
 struct Flags {
     std::string in, out, type, head;
-    unsigned threads = std::max(1U, std::thread::hardware_concurrency());
+    unsigned threads = cores::this_machine().threads();
     bool force = false;
 };
 

@@ -82,11 +82,13 @@ std::string notes(const Plan& plan) {
 
 std::string detailed(const Plan& plan, const Candidate& candidate) {
     const double kv = perf::kv_bytes_per_token(candidate.config, plan.wish.kv_type);
+    const auto parameters = static_cast<double>(perf::parameters(candidate.config));
+    const std::string size = parameters < 1e8 ? fmt::format("{:.2f} million", parameters / 1e6)
+                                              : fmt::format("{:.3f} billion", parameters / 1e9);
     std::string out = fmt::format(
-        "{}: {:.3f} billion parameters, context up to {}, {:.0f} bytes of keys and values a "
-        "token\n{}{}\n",
-        candidate.name, static_cast<double>(perf::parameters(candidate.config)) / 1e9,
-        candidate.config.context, kv, describe(plan.hardware), describe(plan.wish));
+        "{}: {} parameters, context up to {}, {:.0f} bytes of keys and values a token\n{}{}\n",
+        candidate.name, size, candidate.config.context, kv, describe(plan.hardware),
+        describe(plan.wish));
     Rows rows{{"PRECISION", "FITS", "SEQUENCES", "WEIGHTS", "KV", "WORKING", "OVERHEAD", "TOTAL",
                "TOKENS/S", "LIMIT", "ALL", "PREFILL"}};
     std::string costs;
