@@ -90,7 +90,7 @@ void read_memory(benchmark::State& state, std::uint32_t threads) {
             std::uint64_t lanes[32] = {};
             for (std::size_t i = part * share; i < (part + 1) * share; i += 32)
                 for (std::size_t j = 0; j < 32; ++j) lanes[j] += words[i + j];
-            for (const std::uint64_t lane : lanes) sums[part * 8] += lane;
+            for (const std::uint64_t lane : lanes) sums[std::size_t{part} * 8] += lane;
         });
         benchmark::DoNotOptimize(sums.data());
     }

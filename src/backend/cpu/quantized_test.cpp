@@ -112,7 +112,8 @@ public:
     float value(std::size_t output, std::size_t input) const {
         const Parts& p = parts(output, input / 32);
         const auto quant = static_cast<float>(p.quants[input % 32] - quant_offset(type_));
-        const float d = tensor::f16_to_float(p.d) * static_cast<float>(p.factors[input % 32 / 16]);
+        const std::size_t half = input % 32 / 16;
+        const float d = tensor::f16_to_float(p.d) * static_cast<float>(p.factors[half]);
         if (!has_minima(type_)) return d * quant;
         return d * quant - tensor::f16_to_float(p.minimum_d) * static_cast<float>(p.minimum_factor);
     }
@@ -395,7 +396,7 @@ TEST(QuantizedLinear, StaysWithinHalfAQuantOfEachActivation) {
                     bound += std::abs(weight) * (0.5001 * quants.scales[k / group_inputs(type)] +
                                                  1e-5 * std::abs(static_cast<double>(x[k])));
                 }
-                ASSERT_NEAR(y[row * 33 + output], sum, bound) << name(type);
+                ASSERT_NEAR(y[std::size_t{row} * 33 + output], sum, bound) << name(type);
             }
         }
     }
