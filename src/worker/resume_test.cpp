@@ -96,7 +96,7 @@ TEST(Resume, GoesOnWithASampledAnswerAfterAnyEvent) {
     request.sampling.seed = 7;
     request.stopping.max_tokens = 40;
     request.logprobs = 0;
-    expect_same_after_every_event(std::move(request));
+    expect_same_after_every_event(request);
 }
 
 TEST(Resume, GoesOnWithAnAnswerUnderPenaltiesAndStopStrings) {
@@ -108,7 +108,7 @@ TEST(Resume, GoesOnWithAnAnswerUnderPenaltiesAndStopStrings) {
     request.stopping.max_tokens = 60;
     request.stopping.min_tokens = 20;
     request.stopping.stop = {"stop!", "zz"};
-    expect_same_after_every_event(std::move(request));
+    expect_same_after_every_event(request);
 }
 
 }  // namespace
