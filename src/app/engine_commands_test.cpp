@@ -62,7 +62,7 @@ TEST(PlanCommand, SaysWhatAModelBecomesWhereATypeDoesNotFit) {
 TEST(PlanCommand, MeasuresThisMachine) {
     const Said said = say({"plan", tiny});
     EXPECT_EQ(said.code, 0) << said.error;
-    EXPECT_THAT(said.output, HasSubstr("tiny-r1: 0.001 billion parameters"));
+    EXPECT_THAT(said.output, HasSubstr("tiny-r1: 1.05 million parameters"));
     EXPECT_THAT(said.output, HasSubstr("bf16"));
 }
 
