@@ -1,41 +1,14 @@
-// Counts what a step allocates, on every thread: replaces the program's operator new by one that
-// counts.
+// Counts what a step allocates, on every thread.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "base/test_allocations.h"
 #include "engine/core.h"
 #include "engine/prepare.h"
 
-namespace {
-
-std::atomic<std::uint64_t> allocations{0};
-
-void* count_and_allocate(std::size_t bytes, std::size_t alignment) {
-    allocations.fetch_add(1, std::memory_order_relaxed);
-    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    if (void* const memory = std::aligned_alloc(alignment, rounded)) return memory;
-    throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t bytes) {
-    return count_and_allocate(bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
-}
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-    return count_and_allocate(bytes, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-// NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete): a delete expression ends here, once.
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
-
 namespace holdfast::engine {
 namespace {
+
+using base::testing::allocations;
 
 const std::string folder = HOLDFAST_SOURCE_DIR "/models/tiny-r1";
 

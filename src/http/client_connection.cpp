@@ -14,7 +14,7 @@ std::unexpected<base::Error> refused(int error) {
     return base::fail(base::Code::unavailable, "{}", std::strerror(error));
 }
 
-// File descriptors or memory are used up for now.
+// Out of file descriptors or memory: nobody else is at fault, and it passes.
 std::unexpected<base::Error> no_socket(int error) {
     return std::unexpected(base::Error{base::Code::overloaded,
                                        fmt::format("no socket: {}", std::strerror(error)),
