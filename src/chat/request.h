@@ -13,6 +13,9 @@
 namespace holdfast::chat {
 
 using TokenId = std::int32_t;
+// Ids that an instance reports lie below this: every vocabulary does, and the gateway's journal
+// keeps an id in 24 bits.
+inline constexpr TokenId token_ids_max = 1 << 24;
 
 enum class Role { system, user, assistant, tool };
 

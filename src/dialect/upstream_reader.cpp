@@ -41,7 +41,8 @@ InlineSplitter::State first_state(InstanceKind kind, const Delivered& delivered)
 
 class UpstreamReader::Impl {
 public:
-    Impl(InstanceKind kind, const Delivered& delivered) : splitter_(first_state(kind, delivered)) {}
+    Impl(InstanceKind kind, const Delivered& delivered)
+        : splitter_(first_state(kind, delivered)), extended_(kind == InstanceKind::holdfast) {}
 
     bool server_splits() const { return server_splits_; }
 
@@ -96,7 +97,7 @@ private:
         const ondemand::raw_json_string key = field.key();
         if (key == "choices") return read_choices(field.value(), chunk);
         if (key == "usage") return read_usage(field.value(), chunk);
-        if (key == "holdfast") return read_extension(field.value(), chunk.event);
+        if (key == "holdfast" && extended_) return read_extension(field.value(), chunk.event);
         if (key == "error") {
             if (field.value().is_null()) return {};
             return std::unexpected(stream_error(data));
@@ -248,7 +249,8 @@ private:
             if (field.value().get_array().get(ids)) return corrupt();
             for (auto element : ids) {
                 std::uint64_t id = 0;
-                if (element.get_uint64().get(id) || id > token_id_max) return corrupt();
+                if (element.get_uint64().get(id) || id >= chat::token_ids_max)
+                    return corrupt("holds an id that no vocabulary has");
                 event.ids.push_back(static_cast<chat::TokenId>(id));
             }
         }
@@ -273,6 +275,7 @@ private:
     }
 
     InlineSplitter splitter_;
+    const bool extended_;  // the extension is read from holdfast instances alone
     bool server_splits_ = false;
 };
 

@@ -301,6 +301,7 @@ TEST(UpstreamReader, RefusesWhatIsNotAChunk) {
           R"({"choices":[{"index":0,"delta":{}}])",
           R"({"choices":[],"holdfast":{"ids":[-1]}})",
           R"({"choices":[],"holdfast":{"ids":[2147483648]}})",
+          R"({"choices":[],"holdfast":{"ids":[16777216]}})",
           R"({"choices":[],"holdfast":{"ids":"1"}})",
           R"({"choices":[],"usage":{"prompt_tokens":-5}})",
           R"({"choices":[],"usage":{"prompt_tokens":99999999999}})"}) {
@@ -311,6 +312,16 @@ TEST(UpstreamReader, RefusesWhatIsNotAChunk) {
     }
     // A reader stays usable.
     EXPECT_TRUE(reader.read(R"({"choices":[{"index":0,"delta":{"content":"a"}}]})").has_value());
+}
+
+TEST(UpstreamReader, ReadsTheExtensionOfHoldfastInstancesAlone) {
+    UpstreamReader reader(InstanceKind::vllm, {});
+    const auto read = reader.read(
+        R"({"choices":[{"index":0,"delta":{"content":"a"}}],"holdfast":{"ids":[2147483647]}})");
+    ASSERT_TRUE(read);
+    ASSERT_TRUE(read->event);
+    EXPECT_EQ(read->event->content, "a");
+    EXPECT_TRUE(read->event->ids.empty());
 }
 
 TEST(UpstreamReader, NeverTakesACutChunkForAWholeOne) {

@@ -121,6 +121,11 @@ base::Result<> Journal::append(EntryId id, std::uint32_t choice,
                                std::span<const chat::TokenId> ids) {
     Entry& slot = entry(id);
     HF_ASSERT(slot.in_use == 1 && choice < 256);
+    for (const chat::TokenId token : ids)
+        if (token < 0 || token >= chat::token_ids_max)
+            return std::unexpected(base::Error{base::Code::corrupt,
+                                               "the instance named an id that no vocabulary has",
+                                               base::Origin::instance, base::Retry::elsewhere});
     std::uint32_t count = slot.record_count;
     const auto pages_for = [](std::size_t records) {
         return (records + records_per_page - 1) / records_per_page;
@@ -128,7 +133,6 @@ base::Result<> Journal::append(EntryId id, std::uint32_t choice,
     if (pages_for(count + ids.size()) - pages_for(count) > pages_free())
         return base::fail(base::Code::overloaded, "the journal's memory is used up");
     for (const chat::TokenId token : ids) {
-        HF_ASSERT(token >= 0 && token < 1 << 24);
         const std::uint32_t offset = count % records_per_page;
         if (offset == 0) {
             const std::uint32_t index = take_page();

@@ -29,8 +29,8 @@ public:
                                std::string_view path, std::string_view body);
     void close(EntryId id);
 
-    // Appends delivered ids of one choice (below 256; ids below 2^24). Committed by one store of
-    // the count, so a reader never sees half a record.
+    // Appends delivered ids of one choice (below 256). Committed by one store of the count, so a
+    // reader never sees half a record. Code::corrupt for an id outside [0, chat::token_ids_max).
     base::Result<> append(EntryId id, std::uint32_t choice, std::span<const chat::TokenId> ids);
     // Attempts are fenced: the number of the attempt that may append now.
     void set_attempt(EntryId id, std::uint32_t attempt);

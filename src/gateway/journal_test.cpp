@@ -29,6 +29,21 @@ TEST(Journal, GivesBackRequestAndIdsPerChoiceInOrder) {
     EXPECT_EQ(journal.count(*id), 1003);
 }
 
+TEST(Journal, RefusesIdsThatNoVocabularyHasAndKeepsWhatItHas) {
+    Memory memory;
+    Journal journal(memory.bytes, 1);
+    const auto id = journal.open("r", 0, "/p", "body");
+    ASSERT_TRUE(id);
+    for (const chat::TokenId bad : {-1, 1 << 24, INT32_MAX}) {
+        const std::vector<chat::TokenId> ids{3, bad};
+        const auto refused = journal.append(*id, 0, ids);
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().code, base::Code::corrupt);
+        EXPECT_EQ(refused.error().origin, base::Origin::instance);
+    }
+    EXPECT_EQ(journal.count(*id), 0);
+}
+
 TEST(Journal, ReturnsEverythingOnClose) {
     Memory memory;
     Journal journal(memory.bytes, 2);
