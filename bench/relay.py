@@ -232,7 +232,7 @@ def start_all(folder: pathlib.Path, build: pathlib.Path, access_log: bool,
 
     ports = {name: free_port() for name in ("direct", *PROXIES)}
     address = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-    servers = {"direct": start("backend", [build / "holdfast_bench_backend", "--listen", address["direct"]],
+    servers = {"direct": start("backend", [build / "holdfast_scripted_instance", "--listen", address["direct"]],
                                ports["direct"], "/readyz")}
     config = folder / "nginx.conf"
     config.write_text(NGINX_CONFIG.format(

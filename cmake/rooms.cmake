@@ -1,19 +1,28 @@
-# A room is one folder of src/ and one static library. `USES` names the rooms it may include from;
-# `LINKS` names outside libraries. scripts/check_source.py compares every #include with USES.
-# Files named *_test.cpp become the room's test program, *_bench.cpp its benchmark program, and with
+# A room is one folder of a wing of src/ and one static library: holdfast_room(WING/ROOM ...). `USES`
+# names the rooms it may include from; `LINKS` names outside libraries. scripts/check_source.py
+# compares every #include with USES, and USES with what wings may see of each other.
+# Targets are named without the wing: room_http, http_test, http_bench.
+# A main.cpp belongs to a program that the room's CMakeLists.txt declares itself. Files named
+# *_test.cpp become the room's test program, *_bench.cpp its benchmark program, and with
 # HOLDFAST_FUZZ each *_fuzz.cpp a libFuzzer program.
 # Files named *_avx2.cpp, *_avx512.cpp, *_vnni.cpp (AVX-512 with integer dot products), *_bf16.cpp
 # (with bf16 dot products too) and *_amx.cpp (with AMX for bf16 too) are compiled for that instruction
 # set, chosen at run time.
+function(room_target result name)
+  string(REGEX REPLACE "^[^/]*/" "" room ${name})
+  string(REPLACE "/" "_" room ${room})
+  set(${result} ${room} PARENT_SCOPE)
+endfunction()
+
 function(holdfast_room name)
-  cmake_parse_arguments(ROOM "" "" "USES;LINKS;TEST_USES" ${ARGN})
-  string(REPLACE "/" "_" target ${name})
+  cmake_parse_arguments(ROOM "" "" "USES;LINKS" ${ARGN})
+  room_target(target ${name})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   set(tests ${sources})
   set(benches ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER benches INCLUDE REGEX "_bench\\.cpp$")
-  list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_(test|bench|fuzz)\\.cpp$|/main\\.cpp$")
 
   set(avx512 "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx2;-mfma;-mf16c")
   foreach(source ${sources})
@@ -32,8 +41,14 @@ function(holdfast_room name)
     endif()
   endforeach()
 
-  list(TRANSFORM ROOM_USES REPLACE "/" "_" OUTPUT_VARIABLE uses)
-  list(TRANSFORM uses PREPEND "room_")
+  set(uses)
+  foreach(used ${ROOM_USES})
+    room_target(used_target ${used})
+    if(NOT TARGET room_${used_target})
+      message(FATAL_ERROR "room ${name} uses ${used}, which does not exist or comes later")
+    endif()
+    list(APPEND uses room_${used_target})
+  endforeach()
   if(sources)
     add_library(room_${target} STATIC ${sources})
     set(scope PUBLIC)
@@ -44,11 +59,9 @@ function(holdfast_room name)
   target_include_directories(room_${target} ${scope} ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(room_${target} ${scope} ${uses} ${ROOM_LINKS})
 
-  list(TRANSFORM ROOM_TEST_USES REPLACE "/" "_" OUTPUT_VARIABLE test_uses)
-  list(TRANSFORM test_uses PREPEND "room_")
   if(tests)
     add_executable(${target}_test ${tests})
-    target_link_libraries(${target}_test PRIVATE room_${target} ${test_uses}
+    target_link_libraries(${target}_test PRIVATE room_${target}
                           GTest::gmock GTest::gtest_main)
     target_compile_definitions(${target}_test PRIVATE HOLDFAST_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     add_test(NAME ${target} COMMAND ${target}_test)
@@ -64,9 +77,8 @@ function(holdfast_room name)
   endif()
   if(benches)
     add_executable(${target}_bench EXCLUDE_FROM_ALL ${benches})
-    target_link_libraries(${target}_bench PRIVATE room_${target} ${test_uses}
+    target_link_libraries(${target}_bench PRIVATE room_${target}
                           benchmark::benchmark_main)
     target_compile_definitions(${target}_bench PRIVATE HOLDFAST_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    set_property(GLOBAL APPEND PROPERTY HOLDFAST_BENCHES ${target}_bench)
   endif()
 endfunction()

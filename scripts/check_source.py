@@ -13,15 +13,23 @@ from dataclasses import dataclass, field
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FILE_LINES_MAX, FUNCTION_LINES_MAX, COLUMNS_MAX = 600, 70, 100
 
+# A wing is a folder of rooms. Which wings the rooms of a wing may see beside their own.
+WINGS = {
+    "common": set(),
+    "service": {"common"},
+    "inference": {"common"},
+    "tools": {"common", "inference"},
+    "app": {"common", "service", "inference", "tools"},
+}
 # The only rooms that may read or write JSON: the edges, where a model's own files are read, and the
 # reports that commands print.
-JSON_ROOMS = {"dialect", "config", "admin", "cli", "tensor", "convert", "text", "fleet", "worker",
-              "bench", "perf", "plan", "eval", "hub"}
-# What a room must not see, directly or through others.
+JSON_ROOMS = {"common/dialect", "app/config", "service/admin", "service/fleet", "inference/tensor",
+              "inference/text", "inference/worker", "tools/convert", "tools/cli", "tools/perf",
+              "tools/plan", "tools/eval", "tools/hub", "tools/scripted_instance"}
+# What a room must not see inside the wings that it may see, directly or through others.
 FORBIDDEN = [
-    ("gateway", "engine"), ("gateway", "model"), ("gateway", "tensor"), ("gateway", "worker"),
-    ("engine", "gateway"), ("engine", "http"), ("engine", "dialect"),
-    ("keeper", "http"), ("keeper", "model"),
+    ("inference/engine", "common/http"), ("inference/engine", "common/dialect"),
+    ("service/keeper", "common/http"),
 ]
 # The library in LINKS that a header from outside needs.
 LIBRARIES = [
@@ -48,7 +56,6 @@ TEST_NAMESPACE = re.compile(r"^namespace holdfast\S*::testing\b", re.M)
 class Room:
     uses: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
-    test_uses: set[str] = field(default_factory=set)
 
 
 def parse_rooms(listing: str) -> dict[str, Room]:
@@ -56,14 +63,14 @@ def parse_rooms(listing: str) -> dict[str, Room]:
     rooms = {}
     for call in re.findall(r"holdfast_room\(([^)]*)\)", re.sub(r"#.*", "", listing)):
         name, *words = call.split()
-        groups: dict[str, set[str]] = {"USES": set(), "LINKS": set(), "TEST_USES": set()}
+        groups: dict[str, set[str]] = {"USES": set(), "LINKS": set()}
         key = ""
         for word in words:
             if word in groups:
                 key = word
             else:
                 groups[key].add(word)
-        rooms[name] = Room(groups["USES"], groups["LINKS"], groups["TEST_USES"])
+        rooms[name] = Room(groups["USES"], groups["LINKS"])
     return rooms
 
 
@@ -71,6 +78,10 @@ def room_of(path: str, rooms) -> str | None:
     """The room that a path relative to src/ lies in: the longest room name that fits."""
     fitting = [room for room in rooms if path.startswith(room + "/")]
     return max(fitting, key=len, default=None)
+
+
+def wing_of(room: str) -> str:
+    return room.split("/")[0]
 
 
 def find_circle(rooms: dict[str, Room]) -> list[str] | None:
@@ -113,8 +124,16 @@ def check_rooms(rooms: dict[str, Room]) -> list[str]:
         if room in rooms and forbidden in reachable(room, rooms):
             problems.append(f"room {room} must not see {forbidden}")
     for name, room in rooms.items():
-        for used in sorted((room.uses | room.test_uses) - set(rooms)):
-            problems.append(f"room {name} uses {used}, which does not exist")
+        wing = wing_of(name)
+        if wing not in WINGS:
+            problems.append(f"room {name} lies in no wing: there are {', '.join(WINGS)}")
+            continue
+        for used in sorted(room.uses):
+            if used not in rooms:
+                problems.append(f"room {name} uses {used}, which does not exist")
+            elif wing_of(used) not in WINGS[wing] | {wing}:
+                problems.append(f"room {name} must not see {used}: {wing} sees "
+                                f"{', '.join(sorted(WINGS[wing])) or 'only itself'}")
     return problems
 
 
@@ -146,10 +165,10 @@ def check_includes(path: str, sources: dict[str, str], rooms: dict[str, Room]) -
     """Arrows, outside libraries, JSON and test-only headers of one file below src/."""
     name = room_of(path, rooms)
     if name is None:
-        # The program itself: one file that only calls the room app.
-        return [] if "/" not in path else [f"{path}:1: this folder is no room"]
+        # The program itself: one file that only calls the room of its commands.
+        return [] if path == "app/main.cpp" else [f"{path}:1: this folder is no room"]
     room, test = rooms[name], is_test_only(path, sources[path])
-    allowed = {name} | room.uses | (room.test_uses if test else set())
+    allowed = {name} | room.uses
     # What a used room links comes with its headers.
     links = room.links.union(*(rooms[used].links for used in room.uses if used in rooms))
     problems = []
@@ -165,7 +184,7 @@ def check_includes(path: str, sources: dict[str, str], rooms: dict[str, Room]) -
                 problems.append(f"{place} room {name} does not declare that it uses {target}")
             elif not test and is_test_only(found[1], sources[found[1]]):
                 problems.append(f'{place} "{found[1]}" is for tests only')
-            elif re.match(r"dialect/json_", found[1]) and name not in JSON_ROOMS and not test:
+            elif re.match(r"common/dialect/json_", found[1]) and name not in JSON_ROOMS and not test:
                 problems.append(f"{place} JSON is not this room's business")
         elif found := re.match(r"\s*#\s*include <([^>]+)>", line):
             for pattern, reason in FORBIDDEN_HEADERS:
@@ -173,8 +192,8 @@ def check_includes(path: str, sources: dict[str, str], rooms: dict[str, Room]) -
                     problems.append(f"{place} {reason}")
             if found[1].startswith("simdjson") and name not in JSON_ROOMS and not test:
                 problems.append(f"{place} JSON is not this room's business")
-            if re.match(r"cuda|cublas|nccl", found[1]) and name != "backend/cuda":
-                problems.append(f"{place} CUDA belongs to backend/cuda")
+            if re.match(r"cuda|cublas|nccl", found[1]) and name != "inference/backend/cuda":
+                problems.append(f"{place} CUDA belongs to inference/backend/cuda")
             library = next((l for pattern, l in LIBRARIES if re.match(pattern, found[1])), None)
             if library and library not in links and not test:
                 problems.append(f"{place} room {name} does not declare that it links {library}")
@@ -193,7 +212,7 @@ def check_unused(sources: dict[str, str], rooms: dict[str, Room]) -> list[str]:
             productive.update(found)
     problems = []
     for name, room in rooms.items():
-        for used in sorted((room.uses | room.test_uses) - included[name]):
+        for used in sorted(room.uses - included[name]):
             problems.append(f"room {name} declares that it uses {used}, but includes nothing of it")
     for path, text in sources.items():
         if path.endswith(".h") and path not in productive and not is_test_only(path, text):

@@ -3,7 +3,7 @@
 A file is clean for as long as nothing that its analysis depends on changes: its own text, the
 headers of src/ that it includes directly or through others, its compile command, .clang-tidy and
 the version of clang-tidy. A stamp named by the hash of all these lies under build/tidy/. Arguments
-limit the run to paths that begin with one of them (`scripts/check_tidy.py src/http`).
+limit the run to paths that begin with one of them (`scripts/check_tidy.py src/common/http`).
 """
 
 import concurrent.futures

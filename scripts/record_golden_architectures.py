@@ -2,7 +2,7 @@
 """Records what `transformers` computes in float32 for tiny models of every supported architecture.
 
 Writes tests/golden/architectures.json. The weights are no part of it: they follow from a seed by
-Philox, here and in src/model/test_checkpoint.h. For each model: its configuration, token ids, the
+Philox, here and in src/inference/model/test_checkpoint.h. For each model: its configuration, token ids, the
 logits of the whole vocabulary at some positions and the greedy continuation. Needs torch and
 transformers.
 """

@@ -10,48 +10,47 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 import check_source as check  # noqa: E402
 
 ROOMS = check.parse_rooms("""
-holdfast_room(base LINKS fmt::fmt)
-holdfast_room(http USES base LINKS asio)
-holdfast_room(backend/cpu USES base)
-# holdfast_room(old USES nothing)
-holdfast_room(model USES base backend/cpu TEST_USES http)
+holdfast_room(common/base LINKS fmt::fmt)
+holdfast_room(common/http USES common/base LINKS asio)
+holdfast_room(inference/backend/cpu USES common/base)
+# holdfast_room(common/old USES nothing)
+holdfast_room(inference/model USES common/base inference/backend/cpu)
 """)
 
 
 def includes(path: str, *lines: str, **others: str) -> list[str]:
     """Findings in a file of these lines, in a tree of a few headers."""
     sources = {
-        "base/error.h": "#pragma once\n",
-        "http/server.h": "#pragma once\n",
-        "http/test_world.h": "#pragma once\n",
-        "http/refused.h": "#pragma once\nnamespace holdfast::http::testing {\n}\n",
-        "backend/cpu/pool.h": "#pragma once\n",
+        "common/base/error.h": "#pragma once\n",
+        "common/http/server.h": "#pragma once\n",
+        "common/http/test_world.h": "#pragma once\n",
+        "common/http/refused.h": "#pragma once\nnamespace holdfast::http::testing {\n}\n",
+        "inference/backend/cpu/pool.h": "#pragma once\n",
         path: "".join(line + "\n" for line in lines),
     }
     return check.check_includes(path, sources, ROOMS)
 
 
 def test_parses_rooms_and_ignores_comments():
-    assert set(ROOMS) == {"base", "http", "backend/cpu", "model"}
-    assert ROOMS["model"].uses == {"base", "backend/cpu"}
-    assert ROOMS["model"].test_uses == {"http"}
-    assert ROOMS["http"].links == {"asio"}
+    assert set(ROOMS) == {"common/base", "common/http", "inference/backend/cpu", "inference/model"}
+    assert ROOMS["inference/model"].uses == {"common/base", "inference/backend/cpu"}
+    assert ROOMS["common/http"].links == {"asio"}
 
 
 @pytest.mark.parametrize(
     "path, line",
     [
-        ("http/server.cpp", '#include "base/error.h"'),
-        ("http/server.cpp", "#include <boost/asio/post.hpp>"),
-        ("http/server.cpp", "#include <fmt/format.h>"),
-        ("model/load.cpp", '#include "backend/cpu/pool.h"'),
-        ("backend/cpu/pool.cpp", '#include "backend/cpu/pool.h"'),
-        ("model/load_test.cpp", '#include "http/test_world.h"'),
-        ("model/load_test.cpp", "#include <simdjson.h>"),
-        ("model/test_reference.h", '#include "http/refused.h"'),
-        ("main.cpp", '#include "base/error.h"'),
-        ("http/server.cpp", '#include "http/kinds.def"'),
-        ("http/server.cpp", '// #include "model/model.h"'),
+        ("common/http/server.cpp", '#include "common/base/error.h"'),
+        ("common/http/server.cpp", "#include <boost/asio/post.hpp>"),
+        ("common/http/server.cpp", "#include <fmt/format.h>"),
+        ("inference/model/load.cpp", '#include "inference/backend/cpu/pool.h"'),
+        ("inference/backend/cpu/pool.cpp", '#include "inference/backend/cpu/pool.h"'),
+        ("common/http/load_test.cpp", '#include "common/http/test_world.h"'),
+        ("inference/model/load_test.cpp", "#include <simdjson.h>"),
+        ("common/http/test_reference.h", '#include "common/http/refused.h"'),
+        ("app/main.cpp", '#include "common/base/error.h"'),
+        ("common/http/server.cpp", '#include "common/http/kinds.def"'),
+        ("common/http/server.cpp", '// #include "inference/model/model.h"'),
     ],
 )
 def test_accepts_declared_arrows(path, line):
@@ -61,48 +60,70 @@ def test_accepts_declared_arrows(path, line):
 @pytest.mark.parametrize(
     "path, line, reason",
     [
-        ("base/error.cpp", '#include "http/server.h"', "does not declare that it uses http"),
-        ("http/server.cpp", '#include "backend/cpu/pool.h"', "uses backend/cpu"),
-        ("model/load.cpp", '#include "http/server.h"', "does not declare that it uses http"),
-        ("http/server.cpp", '#include "http/test_world.h"', "for tests only"),
-        ("http/server.cpp", '#include "http/refused.h"', "for tests only"),
-        ("http/server.cpp", '#include "http/gone.h"', 'there is no "http/gone.h"'),
-        ("http/server.cpp", "#include <simdjson.h>", "JSON"),
-        ("base/error.cpp", "#include <boost/asio/post.hpp>", "links asio"),
-        ("http/server.cpp", "#include <format>", "use fmt"),
-        ("backend/cpu/pool.cpp", "#include <cuda_runtime.h>", "backend/cuda"),
-        ("attic/old.cpp", "", "no room"),
+        ("common/base/error.cpp", '#include "common/http/server.h"', "does not declare that it uses common/http"),
+        ("common/http/server.cpp", '#include "inference/backend/cpu/pool.h"', "uses inference/backend/cpu"),
+        ("inference/model/load.cpp", '#include "common/http/server.h"', "does not declare that it uses common/http"),
+        ("common/http/server.cpp", '#include "common/http/test_world.h"', "for tests only"),
+        ("common/http/server.cpp", '#include "common/http/refused.h"', "for tests only"),
+        ("common/http/server.cpp", '#include "common/http/gone.h"', 'there is no "common/http/gone.h"'),
+        ("common/http/server.cpp", "#include <simdjson.h>", "JSON"),
+        ("common/base/error.cpp", "#include <boost/asio/post.hpp>", "links asio"),
+        ("common/http/server.cpp", "#include <format>", "use fmt"),
+        ("inference/backend/cpu/pool.cpp", "#include <cuda_runtime.h>", "inference/backend/cuda"),
+        ("common/attic/old.cpp", "", "no room"),
     ],
 )
 def test_refuses_arrows_that_are_not_declared(path, line, reason):
     found = includes(path, "// A comment.", line)
     assert len([problem for problem in found if reason in problem]) == 1, found
-    assert found[0].startswith(f"{path}:1:" if path.startswith("attic") else f"{path}:2:")
+    assert found[0].startswith(f"{path}:1:" if path.startswith("common/attic") else f"{path}:2:")
 
 
 def test_finds_circles_unknown_rooms_and_forbidden_sight():
     rooms = check.parse_rooms("""
-        holdfast_room(a USES b) holdfast_room(b USES c) holdfast_room(c USES a)
-        holdfast_room(gateway USES between) holdfast_room(between USES engine)
-        holdfast_room(engine USES missing)""")
+        holdfast_room(common/a USES common/b) holdfast_room(common/b USES common/c)
+        holdfast_room(common/c USES common/a)
+        holdfast_room(service/keeper USES common/between)
+        holdfast_room(common/between USES common/http) holdfast_room(common/http USES common/gone)""")
     found = "\n".join(check.check_rooms(rooms))
-    assert "circle of rooms: a -> b -> c -> a" in found
-    assert "room gateway must not see engine" in found
-    assert "room engine uses missing, which does not exist" in found
+    assert "circle of rooms: common/a -> common/b -> common/c -> common/a" in found
+    assert "room service/keeper must not see common/http" in found
+    assert "room common/http uses common/gone, which does not exist" in found
     assert check.check_rooms(ROOMS) == []
+
+
+@pytest.mark.parametrize(
+    "wing, other, sees",
+    [(wing, other, other == wing or other in check.WINGS[wing])
+     for wing in check.WINGS for other in check.WINGS],
+)
+def test_wings_see_what_the_matrix_gives_them(wing, other, sees):
+    rooms = check.parse_rooms(f"holdfast_room({wing}/a USES {other}/b) holdfast_room({other}/b)")
+    found = [problem for problem in check.check_rooms(rooms) if "must not see" in problem]
+    assert len(found) == (0 if sees else 1), found
+
+
+def test_the_matrix_keeps_service_and_inference_apart():
+    assert check.WINGS["common"] == set()
+    assert "inference" not in check.WINGS["service"] | check.WINGS["common"]
+    assert "service" not in check.WINGS["inference"] | check.WINGS["tools"]
+    assert check.check_rooms(check.parse_rooms("holdfast_room(attic/old)")) == [
+        "room attic/old lies in no wing: there are " + ", ".join(check.WINGS)]
 
 
 def test_finds_arrows_that_nothing_needs_and_headers_that_only_tests_include():
     sources = {
-        "http/server.h": "#pragma once\n",
-        "http/server.cpp": '#include "http/server.h"\n#include "base/error.h"\n',
-        "http/server_test.cpp": '#include "http/crowd.h"\n',
-        "http/crowd.h": "#pragma once\n",
+        "common/http/server.h": "#pragma once\n",
+        "common/http/server.cpp":
+            '#include "common/http/server.h"\n#include "common/base/error.h"\n',
+        "common/http/server_test.cpp": '#include "common/http/crowd.h"\n',
+        "common/http/crowd.h": "#pragma once\n",
     }
-    rooms = check.parse_rooms("holdfast_room(base) holdfast_room(http USES base chat)")
+    rooms = check.parse_rooms(
+        "holdfast_room(common/base) holdfast_room(common/http USES common/base common/chat)")
     assert check.check_unused(sources, rooms) == [
-        "room http declares that it uses chat, but includes nothing of it",
-        "http/crowd.h:1: nothing but tests includes this header",
+        "room common/http declares that it uses common/chat, but includes nothing of it",
+        "common/http/crowd.h:1: nothing but tests includes this header",
     ]
 
 

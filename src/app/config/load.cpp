@@ -1,0 +1,361 @@
+#include "app/config/load.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "app/config/written.h"
+#include "app/config/yaml.h"
+#include "common/base/suggest.h"
+#include "common/cores/placement.h"
+
+namespace holdfast::config {
+namespace {
+
+using base::Code;
+using base::fail;
+
+constexpr std::string_view prefix = "HOLDFAST_";
+constexpr std::string_view automatic = "auto";
+
+// Kubernetes puts variables such as HOLDFAST_SERVICE_HOST and HOLDFAST_PORT_80_TCP_ADDR into every
+// pod beside a service called holdfast or holdfast-something. They are not ours to judge.
+bool is_kubernetes_link(std::string_view name, std::string_view value) {
+    const bool is_port_url = value.starts_with("tcp://") || value.starts_with("udp://");
+    return name.ends_with("_SERVICE_HOST") || name.find("_SERVICE_PORT") != name.npos ||
+           (name.ends_with("_PORT") && is_port_url) ||
+           ((name.find("_TCP") != name.npos || name.find("_UDP") != name.npos) &&
+            name.find("_PORT_") != name.npos);
+}
+
+std::vector<Element> split_list(std::string_view text, const std::string& where) {
+    std::vector<Element> elements;
+    while (!text.empty()) {
+        const auto end = text.find(';');
+        elements.push_back({std::string(text.substr(0, end)), where});
+        text = end == text.npos ? std::string_view() : text.substr(end + 1);
+    }
+    return elements;
+}
+
+std::vector<Written> read_environment(const World& world, Problems& problems) {
+    std::vector<std::string> known{config_variable, url_variable, api_key_variable, cache_variable,
+                                   roster_variable};
+    for (const Setting& setting : table()) known.push_back(environment_name(setting));
+    std::vector<Written> out;
+    for (const auto& [name, value] : world.environment) {
+        if (!name.starts_with(prefix) || is_kubernetes_link(name, value)) continue;
+        const auto setting = std::ranges::find(table(), name, environment_name);
+        if (setting != table().end()) {
+            if (value.empty()) continue;  // how scripts and compose files say "not set"
+            Written written{.setting = &*setting, .elements = {{value, name}}, .where = name};
+            if (is_list(*setting)) written.elements = split_list(value, name);
+            out.push_back(std::move(written));
+        } else if (std::ranges::find(known, name) == known.end()) {
+            std::vector<std::string> tails;  // what all share would make everything near
+            tails.reserve(known.size());
+            for (const std::string& one : known) tails.push_back(one.substr(prefix.size()));
+            const auto meant = nearest(std::string_view(name).substr(prefix.size()), tails);
+            problems.add(
+                fmt::format("unknown variable {}{}", name.substr(0, 100),
+                            meant ? fmt::format("; did you mean \"{}{}\"?", prefix, *meant) : ""));
+        }
+    }
+    return out;
+}
+
+std::vector<Written> read_flags(const std::vector<Flag>& flags, Problems& problems) {
+    std::vector<Written> out;
+    for (const Flag& flag : flags) {
+        const Setting* setting = find(flag.name);
+        if (!setting) {
+            problems.add(fmt::format("{}: unknown setting \"{}\"{}", flag.where,
+                                     flag.name.substr(0, 100),
+                                     base::suggestion(flag.name, names())));
+            continue;
+        }
+        const auto earlier = std::ranges::find(out, setting, &Written::setting);
+        Written written{
+            .setting = setting, .elements = {{flag.text, flag.where}}, .where = flag.where};
+        if (is_list(*setting)) written.elements = split_list(flag.text, flag.where);
+        if (earlier == out.end()) {
+            out.push_back(std::move(written));
+        } else if (is_list(*setting)) {
+            std::ranges::move(written.elements, std::back_inserter(earlier->elements));
+        } else {
+            *earlier = std::move(written);
+        }
+    }
+    return out;
+}
+
+// Applies sources in order and remembers for each setting where its value came from.
+class Merger {
+public:
+    Merger(const World& world, bool one_worker)
+        : world_(world), one_worker_(one_worker), sources_(table().size(), "default") {
+        for (const Setting& setting : table()) {
+            if (setting.default_text == automatic || is_list(setting)) continue;
+            const auto assigned = assign(setting, settings_, setting.default_text);
+            if (!assigned)
+                problems.add(fmt::format("default of {}: {}", setting.name, assigned.error().what));
+        }
+    }
+
+    // Relative paths are relative to `folder`.
+    void apply(const std::vector<Written>& all, const std::string& folder) {
+        for (const Written& written : all) apply(written, folder);
+    }
+
+    Loaded finish() {
+        resolve();
+        check_together();
+        return Loaded{std::move(settings_), std::move(sources_)};
+    }
+
+    Problems problems;
+
+private:
+    std::size_t row(std::string_view name) const {
+        return static_cast<std::size_t>(find(name) - table().data());
+    }
+    bool is_automatic(std::string_view name) const {
+        return find(name)->default_text == automatic && !given_.contains(name);
+    }
+
+    void apply(const Written& written, const std::string& folder) {
+        const Setting& setting = *written.setting;
+        sources_[row(setting.name)] = written.where;
+        clear_list(setting, settings_);
+        const bool is_auto = written.elements.size() == 1 && written.elements[0].text == automatic;
+        if (can_be_automatic(setting) && is_auto) {
+            given_.erase(setting.name);
+            return;
+        }
+        given_.insert(setting.name);
+        for (const Element& element : written.elements) {
+            const auto assigned = assign(setting, settings_, element.text);
+            if (!assigned)
+                problems.add(
+                    fmt::format("{}: {} {}", element.where, setting.name, assigned.error().what));
+        }
+        if (setting.name == "state_dir")
+            settings_.state_dir = absolute(settings_.state_dir, folder);
+        if (setting.name == "worker.template" && is_file(settings_.worker.chat_template))
+            settings_.worker.chat_template = absolute(settings_.worker.chat_template, folder);
+        if (setting.name == "worker.models")
+            for (Model& model : settings_.worker.models) complete(model, folder);
+    }
+
+    // Other templates have names, which the program that loads the model knows.
+    static bool is_file(std::string_view chat_template) {
+        return chat_template.contains('/') || chat_template.ends_with(".json");
+    }
+
+    static std::string absolute(const std::string& path, const std::string& folder) {
+        const auto whole = (std::filesystem::path(folder) / path).lexically_normal().string();
+        return whole.size() > 1 && whole.ends_with('/') ? whole.substr(0, whole.size() - 1) : whole;
+    }
+
+    static void complete(Model& model, const std::string& folder) {
+        model.path = absolute(model.path, folder);
+        if (model.name.empty()) model.name = default_model_name(model.path);
+    }
+
+    std::string variable(std::string_view name) const {
+        const auto found = std::ranges::find(world_.environment, name,
+                                             &std::pair<std::string, std::string>::first);
+        return found == world_.environment.end() ? std::string() : found->second;
+    }
+
+    void resolve() {
+        if (is_automatic("state_dir")) settings_.state_dir = default_state_dir();
+        if (is_automatic("worker.models") && settings_.external.empty()) find_bundled_model();
+        if (is_automatic("worker.cores")) settings_.worker.cores = automatic;
+        if (is_automatic("worker.threads")) settings_.worker.threads = threads_of_one_worker();
+        // Which one the model brings along is known where it is loaded.
+        if (is_automatic("worker.template")) settings_.worker.chat_template = automatic;
+        if (is_automatic("gateway.threads")) settings_.gateway.threads = world_.machine.threads();
+        name_externals();
+    }
+
+    // As many as its share of the cores has room for. A choice that is wrong is refused elsewhere.
+    std::uint32_t threads_of_one_worker() const {
+        auto choice = cores::parse_choice(settings_.worker.cores);
+        if (!choice) return 1;
+        const auto models = std::max<std::size_t>(1, settings_.worker.models.size());
+        const bool one = one_worker_ && !given_.contains("worker.instances");
+        const std::size_t processes = one ? models : models * settings_.worker.instances;
+        if (!choice->share && processes > 1)
+            choice->share = {.count = static_cast<std::uint32_t>(processes)};
+        return cores::threads_of(*choice, world_.machine).value_or(1);
+    }
+
+    // The XDG base directory specification ignores relative paths in its variables.
+    std::string default_state_dir() const {
+        const auto state = variable("XDG_STATE_HOME");
+        if (state.starts_with('/')) return state + "/holdfast";
+        const auto home = variable("HOME");
+        if (home.starts_with('/') && home != "/") return home + "/.local/state/holdfast";
+        return "/var/lib/holdfast";
+    }
+
+    void find_bundled_model() {
+        const std::array candidates{world_.executable_folder + "/../models/tiny-r1",
+                                    world_.current_folder + "/models/tiny-r1",
+                                    std::string("/usr/share/holdfast/models/tiny-r1")};
+        for (const std::string& candidate : candidates) {
+            if (!world_.is_folder(candidate)) continue;
+            settings_.worker.models = {Model{absolute(candidate, "/"), "tiny-r1"}};
+            return;
+        }
+    }
+
+    void name_externals() {
+        std::set<std::string> taken;
+        for (const External& external : settings_.external) taken.insert(external.name);
+        int number = 0;
+        for (External& external : settings_.external) {
+            while (external.name.empty()) {
+                auto name = fmt::format("x{}", ++number);
+                if (taken.insert(name).second) external.name = std::move(name);
+            }
+        }
+    }
+
+    // Rules that join several settings.
+    void check_together() {
+        const Settings& s = settings_;
+        std::set<std::string> seen;
+        for (const Model& model : s.worker.models)
+            if (!seen.insert(model.name).second)
+                problem("worker.models",
+                        fmt::format("has two models named \"{}\"; name one of them "
+                                    "with PATH=NAME",
+                                    model.name));
+        seen.clear();
+        for (const External& external : s.external)
+            if (!seen.insert(external.name).second)
+                problem("external", fmt::format("has two instances named \"{}\"", external.name));
+        constexpr std::size_t processes_max = 256;
+        if (s.worker.models.size() * s.worker.instances > processes_max)
+            problem("worker.instances",
+                    fmt::format("times the number of models must be at most {}", processes_max));
+        if (s.keeper.backoff_first > s.keeper.backoff_max)
+            problem("keeper.backoff_first", "must not be longer than keeper.backoff_max");
+        if (s.timeouts.connect > s.timeouts.total)
+            problem("timeouts.connect", "must not be longer than timeouts.total");
+        if (s.engine.prefill_tokens_max > s.engine.batch_tokens_max)
+            problem("engine.prefill_tokens_max", "must not exceed engine.batch_tokens_max");
+    }
+
+    void problem(std::string_view name, std::string_view text) {
+        problems.add(fmt::format("{}: {} {}", sources_[row(name)], name, text));
+    }
+
+    const World& world_;
+    bool one_worker_;
+    Settings settings_;
+    std::vector<std::string> sources_;
+    std::set<std::string_view> given_;
+};
+
+base::Result<std::string> read_regular_file(const std::string& path) {
+    std::error_code error;
+    if (std::filesystem::is_directory(path, error)) return fail(Code::not_found, "it is a folder");
+    std::ifstream file(path, std::ios::binary);
+    if (!file) return fail(Code::not_found, "{}", std::strerror(errno));
+    // One byte more than the reader takes, so that it sees that there is more.
+    std::string text(1024 * 1024 + 1, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    return text;
+}
+
+}  // namespace
+
+void Problems::add(std::string line) {
+    constexpr std::size_t lines_max = 20;
+    if (lines_.size() < lines_max) {
+        lines_.push_back(std::move(line));
+    } else {
+        ++more_;
+    }
+}
+
+std::string Problems::text() const {
+    std::string out;
+    for (const std::string& line : lines_) out += (out.empty() ? "" : "\n") + line;
+    if (more_ > 0) out += fmt::format("\n... and {} more", more_);
+    return out;
+}
+
+World system_world() {
+    World world;
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+        const std::string_view text = *entry;
+        const auto equals = text.find('=');
+        if (equals != text.npos)
+            world.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    }
+    std::error_code error;  // a folder that was deleted leaves an empty text
+    world.current_folder = std::filesystem::current_path(error).string();
+    world.executable_folder =
+        std::filesystem::read_symlink("/proc/self/exe", error).parent_path().string();
+    world.machine = cores::this_machine();
+    world.is_folder = [](const std::string& path) {
+        std::error_code ignored;
+        return std::filesystem::is_directory(path, ignored);
+    };
+    world.read_file = read_regular_file;
+    return world;
+}
+
+base::Result<Loaded> load(const Sources& sources, const World& world) {
+    Merger merger(world, sources.one_worker);
+    if (!sources.isolated) {
+        auto file = sources.file;
+        for (const auto& [name, value] : world.environment)
+            if (!file && name == config_variable && !value.empty()) file = value;
+        if (file) {
+            const auto text = world.read_file(*file);
+            if (!text)
+                return fail(Code::not_found, "{}: cannot be read: {}", *file, text.error().what);
+            const auto folder = std::filesystem::path(world.current_folder) /
+                                std::filesystem::path(*file).parent_path();
+            merger.apply(read_yaml(*file, *text, merger.problems), folder.string());
+        }
+        merger.apply(read_environment(world, merger.problems), world.current_folder);
+    }
+    merger.apply(read_flags(sources.flags, merger.problems), world.current_folder);
+    Loaded loaded = merger.finish();
+    if (!merger.problems.empty())
+        return std::unexpected(base::Error{.code = Code::invalid, .what = merger.problems.text()});
+    return loaded;
+}
+
+std::vector<std::string> to_flags(const Settings& settings) {
+    std::vector<std::string> out{"--isolated"};
+    for (const Setting& setting : table()) {
+        const auto texts = format(setting, settings);
+        const bool is_default = !is_list(setting) && texts[0] == setting.default_text;
+        if (is_default) continue;
+        // An empty list is said as well: left out, it would be filled by the default.
+        if (texts.empty() && can_be_automatic(setting)) {
+            out.insert(out.end(), {"--set", fmt::format("{}=", setting.name)});
+        }
+        for (const std::string& text : texts)
+            out.insert(out.end(), {"--set", fmt::format("{}={}", setting.name, text)});
+    }
+    return out;
+}
+
+}  // namespace holdfast::config

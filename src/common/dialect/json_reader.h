@@ -1,0 +1,103 @@
+// Reads a client's JSON. Every error is a sentence that names the field by its path
+// ("messages[2].content") and says what was expected; the path also stands in Error::field.
+#pragma once
+
+#include <simdjson.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/base/error.h"
+
+namespace holdfast::dialect {
+
+// Where a value stands in its document. A chain on the reader's stack, made text only for errors.
+struct JsonPath {
+    const JsonPath* parent = nullptr;
+    std::string_view key;   // of an object's member; empty for an array's element
+    std::size_t index = 0;  // of an array's element
+    std::string text() const;
+};
+
+// A view into a JsonDocument. Copy freely, within the life of the document and of the visit that
+// handed it out.
+class JsonValue {
+public:
+    JsonValue(simdjson::dom::element element, const JsonPath* path)
+        : element_(element), path_(path) {}
+
+    bool is_null() const { return element_.is_null(); }
+    bool is_string() const { return element_.is_string(); }
+    bool is_array() const { return element_.is_array(); }
+    bool is_object() const { return element_.is_object(); }
+    bool is_number() const { return element_.is_number(); }
+
+    base::Result<std::string_view> string() const;
+    base::Result<bool> boolean() const;
+    base::Result<double> number(double min, double max) const;
+    // 1.0 and -0 are integers, "1" and 1.5 are not.
+    base::Result<std::int64_t> integer(std::int64_t min, std::int64_t max) const;
+    // Any 64-bit integer, signed or not, as its bits.
+    base::Result<std::uint64_t> bits() const;
+    base::Result<std::size_t> length() const;  // of an array
+
+    // visit(key, JsonValue) or visit(JsonValue), each giving Result<>; the first error ends it.
+    template <class Visit>
+    base::Result<> each_member(Visit visit) const {
+        simdjson::dom::object object;
+        if (element_.get(object) != simdjson::SUCCESS) return wrong_type("an object");
+        for (const auto& [key, value] : object) {
+            const JsonPath path{path_, key};
+            HF_TRY(visit(key, JsonValue(value, &path)));
+        }
+        return {};
+    }
+    template <class Visit>
+    base::Result<> each_element(Visit visit) const {
+        simdjson::dom::array array;
+        if (element_.get(array) != simdjson::SUCCESS) return wrong_type("a list");
+        JsonPath path{path_};
+        for (const simdjson::dom::element value : array) {
+            HF_TRY(visit(JsonValue(value, &path)));
+            ++path.index;
+        }
+        return {};
+    }
+
+    // "messages[2].content"; empty for the whole document.
+    std::string path() const { return path_ ? path_->text() : std::string(); }
+    // "<path> <reason>", for instance refuse("must not be empty").
+    std::unexpected<base::Error> refuse(std::string_view reason) const;
+    // "<path> must be <expected>, not <what it is>".
+    std::unexpected<base::Error> wrong_type(std::string_view expected) const;
+
+private:
+    std::string_view type_name() const;
+    simdjson::dom::element element_;
+    const JsonPath* path_;
+};
+
+inline constexpr std::size_t json_depth_max = 64;
+
+// Owns the parsed text. Time and memory are linear in the text's length, nesting is bounded.
+class JsonDocument {
+public:
+    // Exactly one JSON document in UTF-8 without a byte-order mark; anything else is
+    // Code::invalid. A value that cannot be read (1e999, 01, NaN) is named by its path.
+    static base::Result<JsonDocument> parse(std::string_view text);
+    JsonValue root() const { return {parser_->doc.root(), nullptr}; }
+
+private:
+    struct GiveBack {
+        void operator()(simdjson::dom::parser* parser) const;
+    };
+    using Parser = std::unique_ptr<simdjson::dom::parser, GiveBack>;
+    static Parser take_parser();
+
+    Parser parser_;
+};
+
+}  // namespace holdfast::dialect

@@ -1,0 +1,115 @@
+#include "common/dialect/json_writer.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "common/dialect/utf8.h"
+
+namespace holdfast::dialect {
+namespace {
+
+enum class Kind : std::uint8_t { plain, escape, high };
+
+constexpr std::array<Kind, 256> kinds = [] {
+    std::array<Kind, 256> table{};
+    for (int byte = 0; byte < 0x20; ++byte) table[byte] = Kind::escape;
+    table['"'] = table['\\'] = table[0x7F] = Kind::escape;
+    for (int byte = 0x80; byte < 0x100; ++byte) table[byte] = Kind::high;
+    return table;
+}();
+
+constexpr std::size_t block_bytes = 16;
+
+// True if a block of bytes needs no escape. No early exit, so that it compiles to vector code.
+bool block_is_plain(const char* bytes) {
+    unsigned char special = 0;
+    for (std::size_t i = 0; i < block_bytes; ++i) {
+        const auto byte = static_cast<unsigned char>(bytes[i]);
+        special |= static_cast<unsigned char>((byte < 0x20) | (byte == '"') | (byte == '\\') |
+                                              (byte >= 0x7F));
+    }
+    return special == 0;
+}
+
+void append_escape(std::string& out, unsigned char byte) {
+    switch (byte) {
+        case '"':
+            out += "\\\"";
+            return;
+        case '\\':
+            out += "\\\\";
+            return;
+        case '\n':
+            out += "\\n";
+            return;
+        case '\r':
+            out += "\\r";
+            return;
+        case '\t':
+            out += "\\t";
+            return;
+        default:
+            break;
+    }
+    constexpr std::string_view hex = "0123456789abcdef";
+    out += "\\u00";
+    out += hex[byte >> 4];
+    out += hex[byte & 15];
+}
+
+template <class Float>
+void append_float(std::string& out, Float value) {
+    if (std::isnan(value)) {
+        out += "null";
+        return;
+    }
+    if (std::isinf(value)) {
+        value = std::copysign(std::numeric_limits<Float>::max(), value);
+    }
+    char digits[64];
+    const auto [end, error] = std::to_chars(digits, digits + sizeof digits, value);
+    out.append(digits, end);
+}
+
+}  // namespace
+
+void append_json_escaped(std::string& out, std::string_view text) {
+    std::size_t run = 0;  // start of what is copied as it stands
+    std::size_t at = 0;
+    while (at < text.size()) {
+        if (text.size() - at >= block_bytes && block_is_plain(text.data() + at)) {
+            at += block_bytes;
+            continue;
+        }
+        const auto byte = static_cast<unsigned char>(text[at]);
+        if (kinds[byte] == Kind::plain) {
+            ++at;
+            continue;
+        }
+        const std::size_t length = kinds[byte] == Kind::high ? utf8_length(text.substr(at)) : 0;
+        if (length > 0) {
+            at += length;
+            continue;
+        }
+        out.append(text, run, at - run);
+        if (kinds[byte] == Kind::high) {
+            out += "\xEF\xBF\xBD";
+        } else {
+            append_escape(out, byte);
+        }
+        run = ++at;
+    }
+    out.append(text, run);
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+    out += '"';
+    append_json_escaped(out, text);
+    out += '"';
+}
+
+void append_json_number(std::string& out, float value) { append_float(out, value); }
+void append_json_number(std::string& out, double value) { append_float(out, value); }
+
+}  // namespace holdfast::dialect

@@ -1,0 +1,99 @@
+// HTTP/1.1 client with a keep-alive connection pool. One per event loop; loop thread only.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/base/clock.h"
+#include "common/base/error.h"
+#include "common/http/message.h"
+#include "common/http/task.h"
+
+namespace holdfast::http {
+
+// Where to connect: "http://host:port" parsed and checked.
+struct Url {
+    std::string host;
+    std::uint16_t port = 80;
+    std::string path;  // prefix before every request's path, without trailing '/'
+    std::string text() const;
+    static base::Result<Url> parse(std::string_view text);
+    friend bool operator==(const Url&, const Url&) = default;
+};
+
+struct ClientLimits {
+    std::size_t idle_per_host_max = 64;
+    std::chrono::milliseconds idle_ms_max{30'000};
+    std::size_t head_bytes_max = 64 * 1024;
+    std::size_t body_bytes_max = 64 * 1024 * 1024;  // for read_all
+    std::size_t piece_bytes = 16 * 1024;            // read_some's buffer
+};
+
+// A response whose body is read piece by piece. Destroying it before the end closes the
+// connection: that is how an instance learns that nobody wants the answer.
+class Exchange {
+public:
+    virtual ~Exchange() = default;
+    virtual int status() const = 0;
+    virtual const Headers& headers() const = 0;
+    // The next piece of the body, decoded from chunks; empty at the proper end. The view holds
+    // until the next call. A connection that ends early gives Code::unavailable, never an end.
+    virtual Task<base::Result<std::string_view>> read_some(base::Deadline deadline) = 0;
+    virtual Task<base::Result<std::string>> read_all(base::Deadline deadline) = 0;
+};
+
+struct ClientRequest {
+    std::string method = "GET";
+    std::string path;
+    Headers headers;  // Host, Content-Length and Connection are the client's business
+    std::string body;
+};
+
+struct ClientDeadlines {
+    base::Deadline connect;
+    base::Deadline response_head;  // until the head has arrived
+};
+
+// Ends, from outside, whatever wait a request is in (connect, head or body) by closing its
+// connection; the request fails with whatever error that makes. Loop thread only.
+class Abort {
+public:
+    void trigger() {
+        triggered_ = true;
+        if (close_) close_();
+    }
+    bool triggered() const { return triggered_; }
+    // The client's business: how to close the connection in use.
+    void arm(std::function<void()> close) { close_ = std::move(close); }
+
+private:
+    std::function<void()> close_;
+    bool triggered_ = false;
+};
+
+class Client {
+public:
+    Client(Loop& loop, const base::Clock& clock, ClientLimits limits = {});
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    // Sends the request and reads the response's head. A kept-alive connection that turns out to
+    // be closed before any response byte is replaced by a fresh one once, silently.
+    // `abort`, if given, must outlive the request and its Exchange.
+    // Errors: unavailable (connect, reset, garbage; Origin::instance), deadline, cancelled.
+    Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
+                                                       ClientDeadlines deadlines,
+                                                       Abort* abort = nullptr);
+    // Drops idle connections to that address (the instance is gone).
+    void forget(const Url& url);
+
+private:
+    class Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace holdfast::http

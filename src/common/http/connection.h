@@ -1,0 +1,115 @@
+// One client's connection to the server: reads requests, runs the handler, sends the answers.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/http/parser.h"
+#include "common/http/response_head.h"
+#include "common/http/server.h"
+#include "common/http/stream.h"
+
+namespace holdfast::http {
+
+class Connection;
+
+// What the connections of one server share. Loop thread only; lives until the last connection.
+struct ServerShared {
+    ServerShared(Loop& loop, const base::Clock& clock, ServerLimits limits, Handler handler,
+                 ErrorBody error_body);
+
+    const base::Clock& clock;
+    ServerLimits limits;
+    Handler handler;
+    ErrorBody error_body;
+    std::shared_ptr<Watchdog> watchdog;
+    // Every read goes here first and every head is written here first, so that a connection owns
+    // memory only for what is incomplete.
+    std::vector<char> read_buffer;
+    std::string head_buffer;
+    DateLine date_line;
+    bool draining = false;
+    bool stopped = false;
+    std::size_t open = 0;
+    Connection* first = nullptr;  // all open connections
+    std::function<void()> on_closed;
+};
+
+class Connection final : public Stream, public Responder {
+public:
+    Connection(Loop& loop, std::shared_ptr<ServerShared> shared);
+    ~Connection() override;
+
+    // Takes over an accepted, non-blocking socket. False if the loop cannot watch it.
+    bool open(base::UniqueFd socket, std::string peer);
+    // Serves the connection until it ends. `self` keeps it alive.
+    static Task<void> run(std::shared_ptr<Connection> self);
+    asio::cancellation_slot cancellation() { return cancel_handler_.slot(); }
+
+    // The server drains: closes the connection if it is idle.
+    void drain();
+    // The server goes: closes the connection whatever it does.
+    void stop();
+    Connection* next() const { return next_; }
+
+    // Responder.
+    Task<base::Result<>> send(Response response) override;
+    void start(int status, Headers headers) override;
+    Task<base::Result<>> write(std::string_view bytes) override;
+    Task<base::Result<>> finish(std::string_view last) override;
+    bool client_gone() const override { return client_gone_; }
+
+private:
+    // Watches for a client that has left while nothing can be read from it, because the room for
+    // pipelined bytes is full.
+    class FullInput final : public Watchdog::Entry {
+    public:
+        explicit FullInput(Connection& connection) : connection_(connection) {}
+        void expired() override;
+
+    private:
+        Connection& connection_;
+    };
+
+    enum class Phase { idle, reading, handling, closing };
+    enum class Answer { none, started, finished, broken };
+
+    Task<void> serve();
+    Task<bool> read_request();
+    bool feed(std::string_view bytes, Refusal& refusal);
+    Task<void> refuse(Refusal refusal);
+    Task<void> handle();
+    Task<void> linger();
+    void begin_answer(RequestHead& head);
+    void settle_answer();
+    void on_input() override;
+    void client_left();
+    bool keeps_alive() const;
+    ConnectionLine connection_line() const;
+    Task<base::Result<>> send_rest(std::span<iovec> parts, base::Result<bool> tried);
+    base::Result<> check_writable() const;
+
+    std::shared_ptr<ServerShared> shared_;
+    asio::cancellation_signal cancel_handler_;
+    std::string peer_;
+    RequestReader reader_;
+    std::string pipelined_;  // bytes that came after the current request
+    FullInput full_input_;
+    std::string pending_head_;  // of a started stream, until its first write
+    Phase phase_ = Phase::idle;
+    Answer answer_ = Answer::none;
+    bool served_one_ = false;
+    bool client_gone_ = false;
+    bool keep_alive_ = false;
+    bool http_11_ = true;
+    bool head_only_ = false;
+    bool chunked_ = false;
+    Connection* previous_ = nullptr;
+    Connection* next_ = nullptr;
+    bool linked_ = false;
+};
+
+}  // namespace holdfast::http

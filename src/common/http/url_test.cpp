@@ -1,0 +1,56 @@
+#include <gtest/gtest.h>
+
+#include "common/http/client.h"
+
+namespace holdfast::http {
+namespace {
+
+TEST(Url, ParsesHostPortAndPath) {
+    struct Row {
+        std::string_view text, host;
+        std::uint16_t port;
+        std::string_view path;
+    };
+    for (const Row& row : {Row{"http://a", "a", 80, ""}, Row{"http://A.b:8080/", "a.b", 8080, ""},
+                           Row{"HTTP://127.0.0.1:1/v1/", "127.0.0.1", 1, "/v1"},
+                           Row{"http://[::1]:65535/x/y", "::1", 65535, "/x/y"},
+                           Row{"http://[::1]", "::1", 80, ""}}) {
+        const auto url = Url::parse(row.text);
+        ASSERT_TRUE(url) << row.text << ": " << url.error().what;
+        EXPECT_EQ(url->host, row.host);
+        EXPECT_EQ(url->port, row.port);
+        EXPECT_EQ(url->path, row.path);
+        EXPECT_EQ(Url::parse(url->text()), *url);
+    }
+}
+
+TEST(Url, RefusesWhatItCannotServe) {
+    for (const std::string_view text : {"",
+                                        "a:80",
+                                        "ftp://a",
+                                        "http://",
+                                        "http:///x",
+                                        "http://u@a",
+                                        "http://u:p@a",
+                                        "http://a#f",
+                                        "http://a?q",
+                                        "http://a:0",
+                                        "http://a:65536",
+                                        "http://a:",
+                                        "http://a:8x",
+                                        "http://a b",
+                                        "http://[::1",
+                                        "http://[a]",
+                                        "http://[::1]80",
+                                        "http://a\r\nb",
+                                        "http://::1",
+                                        "http://a:1:2"}) {
+        EXPECT_FALSE(Url::parse(text)) << text;
+    }
+    const auto https = Url::parse("https://a");
+    ASSERT_FALSE(https);
+    EXPECT_TRUE(https.error().what.contains("https is not supported yet"));
+}
+
+}  // namespace
+}  // namespace holdfast::http

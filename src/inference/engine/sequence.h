@@ -1,0 +1,72 @@
+// What the engine knows about a request (Group) and each of its choices (Sequence).
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/chat/event.h"
+#include "common/chat/request.h"
+#include "inference/engine/blocks.h"
+#include "inference/engine/channel.h"
+#include "inference/engine/output.h"
+#include "inference/engine/sampler.h"
+#include "inference/engine/speculation.h"
+
+namespace holdfast::engine {
+
+struct Group;
+
+enum class Phase { waiting, running, finished };
+
+// Owned by its group. `ids` only grows, but for proposals between a plan and its commit; `blocks`
+// hold the keys and values of its first `computed` ids and have room for at least the rest of those
+// that are being computed.
+struct Sequence {
+    Sequence(Group& group, std::uint32_t choice, Output output, History history)
+        : group(group), choice(choice), output(std::move(output)), history(std::move(history)) {}
+
+    std::uint32_t uncomputed() const { return static_cast<std::uint32_t>(ids.size()) - computed; }
+
+    Group& group;
+    std::uint32_t choice;
+    Phase phase = Phase::waiting;
+    bool admitted_before = false;      // preempted since, if it waits
+    std::vector<chat::TokenId> ids;    // the prompt, then what was generated
+    std::vector<BlockKey> cache_keys;  // of the full blocks of prompt and replayed ids
+    std::uint32_t computed = 0;        // ids whose keys and values are in the blocks
+    std::uint32_t published = 0;       // of the first blocks: offered to the prefix cache
+    std::vector<BlockId> blocks;
+    Output output;
+    History history;
+    Speculation speculation;
+};
+
+// One request. Built on the submitting thread, then owned by the engine thread.
+struct Group {
+    chat::Request request;
+    base::Deadline deadline;
+    std::shared_ptr<Channel> channel;
+    std::uint64_t arrival = 0;        // orders groups; never repeats
+    std::uint32_t prompt_tokens = 0;  // without replayed ids
+    std::vector<Sequence> sequences;  // one per choice; never grows after construction
+    std::uint32_t unfinished = 0;     // choices
+    std::vector<chat::Event> events;  // of this step, not pushed yet
+
+    chat::Usage usage() const {
+        chat::Usage total{.prompt_tokens = prompt_tokens};
+        for (const Sequence& sequence : sequences) {
+            total.completion_tokens += sequence.output.tokens();
+            total.reasoning_tokens += sequence.output.reasoning_tokens();
+        }
+        return total;
+    }
+};
+
+// First come, first served; choices of one request in order.
+inline bool comes_before(const Sequence* a, const Sequence* b) {
+    return a->group.arrival != b->group.arrival ? a->group.arrival < b->group.arrival
+                                                : a->choice < b->choice;
+}
+
+}  // namespace holdfast::engine

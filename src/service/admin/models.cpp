@@ -1,0 +1,84 @@
+#include "service/admin/models.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "common/dialect/json_writer.h"
+
+namespace holdfast::admin {
+
+namespace {
+
+// The first instance of each model.
+std::vector<const fleet::Instance*> models(const fleet::Snapshot& snapshot) {
+    std::vector<const fleet::Instance*> found;
+    for (const fleet::Instance& instance : snapshot.instances) {
+        const bool known = std::ranges::any_of(
+            found, [&](const fleet::Instance* other) { return other->model == instance.model; });
+        if (!instance.model.empty() && !known) found.push_back(&instance);
+    }
+    return found;
+}
+
+void write_model(dialect::JsonWriter& json, const fleet::Instance& instance, std::int64_t created) {
+    json.begin_object();
+    json.string("id", instance.model);
+    json.string("object", "model");
+    json.number("created", created);
+    json.string("owned_by", "holdfast");
+    if (instance.context > 0) json.number("context_length", instance.context);
+    json.end_object();
+}
+
+}  // namespace
+
+std::string render_models(const fleet::Snapshot& snapshot, std::int64_t created) {
+    std::string out;
+    dialect::JsonWriter json(out);
+    json.begin_object();
+    json.string("object", "list");
+    json.key("data");
+    json.begin_array();
+    for (const fleet::Instance* instance : models(snapshot)) write_model(json, *instance, created);
+    json.end_array();
+    json.end_object();
+    return out;
+}
+
+std::optional<std::string> render_model(const fleet::Snapshot& snapshot, std::string_view id,
+                                        std::int64_t created) {
+    for (const fleet::Instance* instance : models(snapshot)) {
+        if (instance->model != id) continue;
+        std::string out;
+        dialect::JsonWriter json(out);
+        write_model(json, *instance, created);
+        return out;
+    }
+    return std::nullopt;
+}
+
+std::string render_readiness(const fleet::Snapshot& snapshot, bool draining) {
+    const auto ready =
+        std::ranges::count(snapshot.instances, fleet::State::ready, &fleet::Instance::state);
+    std::string out;
+    dialect::JsonWriter json(out);
+    json.begin_object();
+    json.boolean("ready", !draining && ready > 0);
+    json.boolean("draining", draining);
+    json.number("ready_instances", ready);
+    json.number("instances", snapshot.instances.size());
+    json.key("reasons");
+    json.begin_array();
+    if (draining) json.string("the gateway is draining");
+    for (const fleet::Instance& instance : snapshot.instances)
+        if (instance.state != fleet::State::ready)
+            json.string(fmt::format("{}: {}{}{}", instance.id, name(instance.state),
+                                    instance.reason.empty() ? "" : ", ", instance.reason));
+    json.end_array();
+    json.end_object();
+    return out;
+}
+
+}  // namespace holdfast::admin

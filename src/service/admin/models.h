@@ -1,0 +1,23 @@
+// The fleet as clients and balancers see it: OpenAI's list of models, and readiness.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "service/fleet/fleet.h"
+
+namespace holdfast::admin {
+
+// OpenAI's list: every model that some instance has said to serve, each once, in the fleet's order.
+// `created` is in seconds since 1970.
+std::string render_models(const fleet::Snapshot& snapshot, std::int64_t created);
+// One entry of it, or nothing if no instance serves that model.
+std::optional<std::string> render_model(const fleet::Snapshot& snapshot, std::string_view id,
+                                        std::int64_t created);
+
+// {"ready": …, "draining": …, "ready_instances": n, "instances": n, "reasons": ["a: loading", …]}
+std::string render_readiness(const fleet::Snapshot& snapshot, bool draining);
+
+}  // namespace holdfast::admin

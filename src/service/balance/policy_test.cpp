@@ -1,0 +1,166 @@
+#include "service/balance/policy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <limits>
+#include <thread>
+#include <vector>
+
+#include "common/base/random.h"
+
+namespace holdfast::balance {
+
+using testing::Each;
+
+Ask ask(std::uint64_t random = 0) {
+    Ask one;
+    one.random = random;
+    return one;
+}
+
+std::unique_ptr<Policy> make(std::string_view name) { return make_policy(name).value(); }
+
+// How often each seat is chosen over many requests with independent random numbers.
+std::vector<int> shares(Policy& policy, std::span<const Seat> seats, int requests) {
+    std::vector<int> chosen(seats.size());
+    for (int i = 0; i < requests; ++i) {
+        const auto random = base::philox({static_cast<std::uint32_t>(i), 0, 0, 0}, {1, 2});
+        ++chosen[policy.choose(seats, ask((std::uint64_t{random[0]} << 32) | random[1])).value()];
+    }
+    return chosen;
+}
+
+TEST(Policies, AreListedWithNameAndSummary) {
+    ASSERT_EQ(policies().size(), 2U);
+    EXPECT_EQ(policies()[0].name, "least_outstanding");
+    EXPECT_EQ(policies()[1].name, "round_robin");
+    for (const PolicyKind& kind : policies()) EXPECT_FALSE(kind.summary.empty());
+}
+
+TEST(Policies, RefuseAnUnknownNameAndTellTheKnownOnes) {
+    const auto error = make_policy("random").error();
+    EXPECT_EQ(error.code, base::Code::invalid);
+    EXPECT_EQ(error.what,
+              "unknown balancing policy \"random\"; known are least_outstanding, round_robin");
+}
+
+// What holds for every policy.
+class EveryPolicy : public testing::TestWithParam<std::string_view> {};
+INSTANTIATE_TEST_SUITE_P(Listed, EveryPolicy, testing::Values("least_outstanding", "round_robin"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST_P(EveryPolicy, ChoosesNothingFromNothing) {
+    EXPECT_EQ(make(GetParam())->choose({}, ask()), std::nullopt);
+}
+
+TEST_P(EveryPolicy, ChoosesTheOnlySeatHoweverLoaded) {
+    const std::vector<Seat> seats{{.outstanding = std::numeric_limits<std::uint32_t>::max() - 1,
+                                   .reported_load = 7,
+                                   .weight = 0.001}};
+    for (std::uint64_t i = 0; i < 10; ++i) EXPECT_EQ(make(GetParam())->choose(seats, ask(i)), 0U);
+}
+
+TEST_P(EveryPolicy, NeverChoosesASeatWithoutWeight) {
+    const std::vector<Seat> seats{{.weight = 0}, {.outstanding = 9}, {.weight = -1}};
+    const auto policy = make(GetParam());
+    for (std::uint64_t i = 0; i < 100; ++i) EXPECT_EQ(policy->choose(seats, ask(i)), 1U);
+    EXPECT_EQ(policy->choose(std::vector<Seat>{{.weight = 0}, {.weight = 0}}, ask()), std::nullopt);
+}
+
+TEST_P(EveryPolicy, SharesEvenlyAmongEqualSeats) {
+    const std::vector<Seat> seats(3);
+    EXPECT_THAT(shares(*make(GetParam()), seats, 3000),
+                Each(testing::AllOf(testing::Gt(900), testing::Lt(1100))));
+}
+
+TEST_P(EveryPolicy, SharesByWeightOverTime) {
+    std::vector<Seat> seats(2);
+    seats[0].weight = 3;
+    std::vector<int> chosen(2);
+    const auto policy = make(GetParam());
+    for (std::uint64_t i = 0; i < 400; ++i) {  // nobody finishes: load mirrors the choices
+        const auto seat = policy->choose(seats, ask(i)).value();
+        ++chosen[seat];
+        ++seats[seat].outstanding;
+    }
+    EXPECT_NEAR(chosen[0], 300, 3);
+}
+
+TEST_P(EveryPolicy, ServesManyLoopsAtOnceAndStaysFair) {
+    const std::vector<Seat> seats(4);
+    const auto policy = make(GetParam());
+    std::vector<std::atomic<int>> chosen(seats.size());
+    {
+        std::vector<std::jthread> loops;
+        for (std::uint32_t loop = 0; loop < 4; ++loop) {
+            loops.emplace_back([&, loop] {
+                for (std::uint32_t i = 0; i < 4000; ++i) {
+                    const auto random = base::philox({i, loop, 0, 0}, {3, 4});
+                    ++chosen[policy->choose(seats, ask(random[0])).value()];
+                }
+            });
+        }
+    }
+    for (const auto& count : chosen) EXPECT_NEAR(count.load(), 4000, 250);
+}
+
+TEST(LeastOutstanding, PrefersTheSeatWithFewestExchanges) {
+    const std::vector<Seat> seats{
+        {.outstanding = 3}, {.outstanding = 1, .reported_load = 50}, {.outstanding = 2}};
+    for (std::uint64_t i = 0; i < 20; ++i) {
+        EXPECT_EQ(make("least_outstanding")->choose(seats, ask(i)), 1U);
+    }
+}
+
+TEST(LeastOutstanding, BreaksTiesByTheLoadThatTheInstanceReports) {
+    const std::vector<Seat> seats{{.outstanding = 1, .reported_load = 9},
+                                  {.outstanding = 1, .reported_load = 2},
+                                  {.outstanding = 1, .reported_load = 3}};
+    for (std::uint64_t i = 0; i < 20; ++i) {
+        EXPECT_EQ(make("least_outstanding")->choose(seats, ask(i)), 1U);
+    }
+}
+
+TEST(LeastOutstanding, SendsTheFirstExchangeToTheHeavierOfTwoIdleSeats) {
+    const std::vector<Seat> seats{{.weight = 1}, {.weight = 2}};
+    EXPECT_EQ(make("least_outstanding")->choose(seats, ask()), 1U);
+}
+
+TEST(LeastOutstanding, IsPureSoThatTheSameAskGivesTheSameSeat) {
+    const std::vector<Seat> seats(5);
+    const auto policy = make("least_outstanding");
+    for (std::uint64_t i = 0; i < 50; ++i) {
+        EXPECT_EQ(policy->choose(seats, ask(i)), policy->choose(seats, ask(i)));
+    }
+}
+
+TEST(LeastOutstanding, SharesEvenlyAmongTheEqualOnesOnly) {
+    std::vector<Seat> seats(4);
+    seats[2].outstanding = 1;
+    const auto chosen = shares(*make("least_outstanding"), seats, 3000);
+    EXPECT_EQ(chosen[2], 0);
+    for (const SeatIndex i : {0U, 1U, 3U}) EXPECT_NEAR(chosen[i], 1000, 100);
+}
+
+TEST(RoundRobin, TakesStrictTurnsAmongEqualWeights) {
+    const std::vector<Seat> seats(3);
+    const auto policy = make("round_robin");
+    std::vector<SeatIndex> order;
+    for (int i = 0; i < 6; ++i) order.push_back(policy->choose(seats, ask()).value());
+    EXPECT_THAT(order, testing::ElementsAre(0, 1, 2, 0, 1, 2));
+}
+
+TEST(RoundRobin, SpreadsAHeavySeatsTurnsWithoutBursts) {
+    const std::vector<Seat> seats{{.weight = 1}, {.weight = 1}, {.weight = 2}};
+    const auto policy = make("round_robin");
+    int in_a_row = 0, longest = 0;
+    for (int i = 0; i < 1000; ++i) {
+        in_a_row = policy->choose(seats, ask()) == 2U ? in_a_row + 1 : 0;
+        longest = std::max(longest, in_a_row);
+    }
+    EXPECT_LE(longest, 2);
+}
+
+}  // namespace holdfast::balance

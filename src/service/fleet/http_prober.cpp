@@ -1,0 +1,135 @@
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "service/fleet/probe.h"
+
+namespace holdfast::fleet {
+
+namespace {
+
+struct Fetched {
+    int status = 0;
+    std::string body;
+};
+
+std::unexpected<ProbeError> garbage(std::string why) {
+    return std::unexpected(ProbeError{ProbeFailure::garbage, std::move(why)});
+}
+
+ProbeError probe_error(const base::Error& error) {
+    switch (error.code) {
+        case base::Code::deadline:
+            return {ProbeFailure::silent, error.what};
+        case base::Code::unavailable:
+            return {ProbeFailure::unreachable, error.what};
+        default:
+            return {ProbeFailure::garbage, error.what};
+    }
+}
+
+http::ClientLimits probe_limits() {
+    http::ClientLimits limits;
+    limits.idle_per_host_max = 1;
+    limits.body_bytes_max = 1024 * 1024;
+    return limits;
+}
+
+class HttpProber final : public Prober {
+public:
+    HttpProber(http::Loop& loop, const base::Clock& clock)
+        : clock_(clock), client_(loop, clock, probe_limits()) {}
+
+    http::Task<ProbeResult> probe(ProbeAsk ask) override {
+        switch (ask.kind) {
+            case dialect::InstanceKind::holdfast:
+                return probe_worker(std::move(ask));
+            case dialect::InstanceKind::vllm:
+            case dialect::InstanceKind::llama_server:
+                return probe_server(std::move(ask));
+            case dialect::InstanceKind::openai:
+                return probe_models(std::move(ask));
+        }
+        std::unreachable();
+    }
+
+private:
+    http::Task<std::expected<Fetched, ProbeError>> get(http::Url url, std::string path,
+                                                       base::Duration silence_max) {
+        const auto deadline = base::Deadline::after(clock_, silence_max);
+        http::ClientRequest request;
+        request.path = std::move(path);
+        http::ClientDeadlines deadlines{deadline, deadline};
+        auto exchange = co_await client_.send(std::move(url), std::move(request), deadlines);
+        if (!exchange) co_return std::unexpected(probe_error(exchange.error()));
+        auto body = co_await (*exchange)->read_all(deadline);
+        if (!body) co_return std::unexpected(probe_error(body.error()));
+        co_return Fetched{(*exchange)->status(), *std::move(body)};
+    }
+
+    http::Task<ProbeResult> probe_worker(ProbeAsk ask) {
+        const auto fetched = co_await get(ask.url, "/readyz", ask.silence_max);
+        if (!fetched) co_return std::unexpected(fetched.error());
+        if (fetched->status != 200 && fetched->status != 503) {
+            co_return garbage(fmt::format("/readyz answered {}", fetched->status));
+        }
+        auto probed = parse_readyz(fetched->body);
+        if (!probed) co_return garbage(probed.error().what);
+        co_return *std::move(probed);
+    }
+
+    http::Task<ProbeResult> probe_server(ProbeAsk ask) {
+        const auto fetched = co_await get(ask.url, "/health", ask.silence_max);
+        if (!fetched) co_return std::unexpected(fetched.error());
+        Probed probed;
+        if (fetched->status == 503) {
+            probed.answer.reasons = "loading";
+            co_return probed;
+        }
+        if (fetched->status != 200) {
+            co_return garbage(fmt::format("/health answered {}", fetched->status));
+        }
+        if (ask.want_models) co_return co_await probe_models(std::move(ask));
+        probed.answer.ready = true;
+        co_return probed;
+    }
+
+    http::Task<ProbeResult> probe_models(ProbeAsk ask) {
+        const auto fetched = co_await get(ask.url, "/v1/models", ask.silence_max);
+        if (!fetched) co_return std::unexpected(fetched.error());
+        Probed probed;
+        switch (fetched->status) {
+            case 200: {
+                auto models = parse_models(fetched->body);
+                if (!models) co_return garbage(models.error().what);
+                probed.models = *std::move(models);
+                break;
+            }
+            case 404:
+            case 405:
+            case 501:
+                probed.models.emplace();  // alive, but does not list its models
+                break;
+            case 429:
+                break;  // alive, and no time for questions
+            case 503:
+                probed.answer.reasons = "loading";
+                co_return probed;
+            default:
+                co_return garbage(fmt::format("/v1/models answered {}", fetched->status));
+        }
+        probed.answer.ready = true;
+        co_return probed;
+    }
+
+    const base::Clock& clock_;
+    http::Client client_;
+};
+
+}  // namespace
+
+std::unique_ptr<Prober> make_http_prober(http::Loop& loop, const base::Clock& clock) {
+    return std::make_unique<HttpProber>(loop, clock);
+}
+
+}  // namespace holdfast::fleet

@@ -1,0 +1,246 @@
+#include "service/fleet/member.h"
+
+#include <gtest/gtest.h>
+
+namespace holdfast::fleet {
+
+using namespace std::chrono_literals;
+using dialect::InstanceKind;
+
+class MemberTest : public testing::Test {
+protected:
+    static Target target(InstanceKind kind, std::string model = "") {
+        Target target;
+        target.id = "x";
+        target.url.host = "127.0.0.1";
+        target.url.port = 1234;
+        target.kind = kind;
+        target.model = std::move(model);
+        return target;
+    }
+    Member member(InstanceKind kind, std::string model = "") {
+        return {target(kind, std::move(model)), options, lives};
+    }
+    Member kept() { return {"a", options, lives}; }
+    static RosterEntry entry(int pid, ProcessState state, std::string listen) {
+        RosterEntry entry;
+        entry.id = "a";
+        entry.pid = pid;
+        entry.state = state;
+        entry.listen = std::move(listen);
+        return entry;
+    }
+    static Probed worker(std::string life, bool ready = true) {
+        Probed probed;
+        probed.answer.ready = ready;
+        probed.answer.work = 3;
+        probed.answer.progress = 1;
+        probed.instance_life = std::move(life);
+        probed.fingerprint = "f00";
+        probed.pid = 4711;
+        probed.models = {ListedModel{"tiny-r1", 8192}};
+        return probed;
+    }
+    static Probed external(std::vector<ListedModel> models) {
+        Probed probed;
+        probed.answer.ready = true;
+        probed.models = std::move(models);
+        return probed;
+    }
+    void answer(Member& member, Probed probed) {
+        clock.advance(1ms);
+        member.probed(member.life(), clock.now(), clock.now(), std::move(probed));
+    }
+    void refuse(Member& member) {
+        clock.advance(1ms);
+        member.probed(member.life(), clock.now(), clock.now(),
+                      std::unexpected(ProbeError{ProbeFailure::unreachable, "refused"}));
+    }
+    Instance shown(const Member& member) const { return member.instance(clock.now()); }
+
+    base::FakeClock clock;
+    HealthOptions options;
+    LifeNumbers lives;
+};
+
+TEST_F(MemberTest, LearnsWhoAWorkerIsFromItsAnswer) {
+    Member one = member(InstanceKind::holdfast);
+    EXPECT_EQ(shown(one).state, State::starting);
+    answer(one, worker("life-1"));
+    const Instance instance = shown(one);
+    EXPECT_EQ(instance.state, State::ready);
+    EXPECT_EQ(instance.model, "tiny-r1");
+    EXPECT_EQ(instance.upstream_model, "tiny-r1");
+    EXPECT_EQ(instance.fingerprint, "f00");
+    EXPECT_EQ(instance.context, 8192U);
+    EXPECT_EQ(instance.pid, 4711);
+    EXPECT_EQ(instance.reported_load, 3U);
+}
+
+TEST_F(MemberTest, ShowsAConfiguredNameToClientsAndTheInstancesOwnNameToIt) {
+    Member one = member(InstanceKind::holdfast, "deepseek-r1:7b");
+    EXPECT_EQ(shown(one).model, "deepseek-r1:7b");
+    answer(one, worker("life-1"));
+    EXPECT_EQ(shown(one).model, "deepseek-r1:7b");
+    EXPECT_EQ(shown(one).upstream_model, "tiny-r1");
+}
+
+TEST_F(MemberTest, BeginsANewLifeWhenTheWorkerIsAnotherProcess) {
+    Member one = member(InstanceKind::holdfast);
+    answer(one, worker("life-1"));
+    const Instance before = shown(one);
+    before.load->outstanding = 5;
+    answer(one, worker("life-2"));
+    const Instance after = shown(one);
+    EXPECT_EQ(after.state, State::ready);
+    EXPECT_NE(after.life, before.life);
+    EXPECT_NE(after.load, before.load);
+    EXPECT_EQ(after.load->outstanding, 0U);
+    EXPECT_EQ(after.restarts, 1U);
+}
+
+TEST_F(MemberTest, DropsReportsAndProbesOfAnEarlierLife) {
+    Member one = member(InstanceKind::holdfast);
+    answer(one, worker("life-1"));
+    const std::uint64_t old_life = one.life();
+    answer(one, worker("life-2"));
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_FALSE(one.reported(old_life, clock.now(), Outcome::sick));
+        EXPECT_FALSE(one.reported(old_life, clock.now(), Outcome::lost));
+    }
+    one.probed(old_life, clock.now(), clock.now(),
+               std::unexpected(ProbeError{ProbeFailure::silent, ""}));
+    EXPECT_EQ(shown(one).state, State::ready);
+    EXPECT_TRUE(one.reported(one.life(), clock.now(), Outcome::lost));
+    EXPECT_EQ(shown(one).state, State::down);
+}
+
+TEST_F(MemberTest, ForgetsSicknessWithTheLifeThatHadIt) {
+    Member one = member(InstanceKind::holdfast);
+    answer(one, worker("life-1"));
+    for (int i = 0; i < 3; ++i) one.reported(one.life(), clock.now(), Outcome::sick);
+    EXPECT_TRUE(shown(one).breaker_open);
+    answer(one, worker("life-2"));
+    EXPECT_FALSE(shown(one).breaker_open);
+    EXPECT_EQ(shown(one).state, State::ready);
+}
+
+TEST_F(MemberTest, FollowsTheKeeperThroughDeathAndRestart) {
+    Member one = kept();
+    EXPECT_FALSE(one.next_probe());
+    one.follow(entry(10, ProcessState::starting, ""));
+    EXPECT_FALSE(one.next_probe());
+    EXPECT_EQ(shown(one).state, State::starting);
+    one.follow(entry(10, ProcessState::starting, "127.0.0.1:5001"));
+    ASSERT_TRUE(one.next_probe());
+    EXPECT_EQ(one.next_probe()->url.port, 5001);
+    refuse(one);
+    EXPECT_EQ(shown(one).state, State::starting);
+    answer(one, worker("life-1"));
+    one.follow(entry(10, ProcessState::running, "127.0.0.1:5001"));
+    EXPECT_EQ(shown(one).state, State::ready);
+    const std::uint64_t life = one.life();
+
+    RosterEntry dead = entry(0, ProcessState::down, "");
+    dead.restarts = 1;
+    one.follow(dead);
+    EXPECT_EQ(shown(one).state, State::down);
+    EXPECT_EQ(shown(one).pid, 0);
+    EXPECT_EQ(shown(one).restarts, 1U);
+    EXPECT_FALSE(one.next_probe());
+    EXPECT_EQ(one.life(), life);
+
+    one.follow(entry(11, ProcessState::starting, "127.0.0.1:5002"));
+    EXPECT_NE(one.life(), life);
+    EXPECT_EQ(shown(one).state, State::starting);
+    EXPECT_EQ(shown(one).model, "tiny-r1");
+    EXPECT_EQ(shown(one).fingerprint, "");
+    answer(one, worker("life-2"));
+    EXPECT_EQ(shown(one).state, State::ready);
+}
+
+TEST_F(MemberTest, KeepsItsLifeWhenTheRosterSaysTheSameAgain) {
+    Member one = kept();
+    one.follow(entry(10, ProcessState::running, "127.0.0.1:5001"));
+    answer(one, worker("life-1"));
+    const std::uint64_t life = one.life();
+    one.follow(entry(10, ProcessState::running, "127.0.0.1:5001"));
+    EXPECT_EQ(one.life(), life);
+    EXPECT_EQ(shown(one).state, State::ready);
+    one.follow(entry(10, ProcessState::draining, "127.0.0.1:5001"));
+    EXPECT_EQ(one.life(), life);
+    EXPECT_EQ(shown(one).state, State::draining);
+    one.follow(entry(10, ProcessState::running, "127.0.0.1:5009"));
+    EXPECT_NE(one.life(), life);
+}
+
+TEST_F(MemberTest, WaitsForAnAddressThatCanBeRead) {
+    Member one = kept();
+    one.follow(entry(10, ProcessState::running, "no port here"));
+    EXPECT_FALSE(one.next_probe());
+    EXPECT_EQ(shown(one).state, State::starting);
+}
+
+TEST_F(MemberTest, AsksAnExternalServerForItsModelsOncePerLife) {
+    Member one = member(InstanceKind::vllm);
+    EXPECT_TRUE(one.next_probe()->want_models);
+    Probed silent_about_models;
+    silent_about_models.answer.ready = true;
+    answer(one, silent_about_models);
+    EXPECT_EQ(shown(one).state, State::starting);
+    EXPECT_TRUE(one.next_probe()->want_models);
+    answer(one, external({{"r1", 32768}}));
+    EXPECT_FALSE(one.next_probe()->want_models);
+    EXPECT_EQ(shown(one).state, State::ready);
+    EXPECT_EQ(shown(one).context, 32768U);
+    const std::uint64_t life = one.life();
+    refuse(one);
+    EXPECT_EQ(shown(one).state, State::down);
+    answer(one, silent_about_models);
+    EXPECT_NE(one.life(), life);
+    EXPECT_TRUE(one.next_probe()->want_models);
+    answer(one, external({{"r1", 32768}}));
+    EXPECT_EQ(shown(one).state, State::ready);
+    EXPECT_EQ(shown(one).restarts, 1U);
+}
+
+TEST_F(MemberTest, PicksTheUpstreamNameFromTheList) {
+    struct Case {
+        std::string configured;
+        std::vector<ListedModel> listed;
+        std::string model, upstream;
+    };
+    const std::vector<Case> cases{
+        {"", {{"only", 1}}, "only", "only"},
+        {"", {{"first", 1}, {"second", 2}}, "first", "first"},
+        {"second", {{"first", 1}, {"second", 2}}, "second", "second"},
+        {"alias", {{"only", 1}}, "alias", "only"},
+        {"alias", {{"first", 1}, {"second", 2}}, "alias", "alias"},
+        {"alias", {}, "alias", "alias"},
+    };
+    for (const Case& one : cases) {
+        Member instance = member(InstanceKind::openai, one.configured);
+        answer(instance, external(one.listed));
+        EXPECT_EQ(shown(instance).state, State::ready) << one.upstream;
+        EXPECT_EQ(shown(instance).model, one.model);
+        EXPECT_EQ(shown(instance).upstream_model, one.upstream);
+    }
+}
+
+TEST_F(MemberTest, IsNotReadyWithoutAnyName) {
+    Member one = member(InstanceKind::openai);
+    answer(one, external({}));
+    EXPECT_EQ(shown(one).state, State::starting);
+    EXPECT_EQ(shown(one).reason, "lists no model and none is configured");
+}
+
+TEST_F(MemberTest, GivesExternalServersMoreTimeAndMeteredOnesFewerProbes) {
+    EXPECT_EQ(member(InstanceKind::holdfast).next_probe()->silence_max, 1500ms);
+    EXPECT_EQ(member(InstanceKind::vllm).next_probe()->silence_max, 5000ms);
+    Member one = member(InstanceKind::openai, "m");
+    EXPECT_EQ(one.probe_every(), 250ms);
+    answer(one, external({}));
+    EXPECT_EQ(one.probe_every(), 2000ms);
+}
+
+}  // namespace holdfast::fleet

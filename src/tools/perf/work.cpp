@@ -1,0 +1,69 @@
+#include "tools/perf/work.h"
+
+#include "inference/backend/cpu/kv_cache.h"
+#include "inference/backend/cpu/packed.h"
+#include "inference/model/model.h"
+#include "inference/model/random.h"
+#include "inference/model/weights.h"
+
+namespace holdfast::perf {
+namespace {
+
+std::uint64_t attended(const tensor::Config& config) {
+    return std::uint64_t{config.heads} * config.head_dim;
+}
+
+std::uint64_t kept(const tensor::Config& config) {
+    return std::uint64_t{config.kv_heads} * config.head_dim;
+}
+
+// Of the matrices of one layer.
+std::uint64_t layer_matrix_parameters(const tensor::Config& config) {
+    return config.hidden *
+           (2 * attended(config) + 2 * kept(config) + 3 * std::uint64_t{config.ffn});
+}
+
+std::uint64_t head_parameters(const tensor::Config& config) {
+    return std::uint64_t{config.vocab} * config.hidden;
+}
+
+}  // namespace
+
+std::uint64_t parameters(const tensor::Config& config) {
+    const std::uint64_t biases = config.qkv_bias ? attended(config) + 2 * kept(config) : 0;
+    const std::uint64_t layer = layer_matrix_parameters(config) + biases + 2ULL * config.hidden;
+    return config.layers * layer + config.hidden + head_parameters(config) +
+           (config.tied_head ? 0 : head_parameters(config));
+}
+
+WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type) {
+    const auto packed = cpu::PackedMatrix::needed_bytes;
+    const auto queries = static_cast<std::uint32_t>(attended(config));
+    const auto keys = static_cast<std::uint32_t>(kept(config));
+    const tensor::DataType last = model::head_type(type, config.hidden);
+    const std::size_t layer =
+        packed(type, queries + 2 * keys, config.hidden) + packed(type, config.hidden, queries) +
+        packed(type, 2 * config.ffn, config.hidden) + packed(type, config.hidden, config.ffn);
+    WeightBytes bytes{.reserved = model::random_weight_bytes(config, type),
+                      .quantized = tensor::is_quantized(type)};
+    bytes.step = config.layers * layer + packed(last, config.vocab, config.hidden);
+    bytes.exact = bytes.step;
+    if (!config.tied_head) bytes.exact += config.vocab * tensor::bytes_of(last, config.hidden);
+    return bytes;
+}
+
+double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type) {
+    constexpr std::uint32_t blocks = 1'024;  // so many that what is rounded up does not count
+    const std::size_t bytes =
+        cpu::KvCache::needed_bytes({type, config.layers, blocks, config.kv_heads, config.head_dim});
+    return static_cast<double>(bytes) / (blocks * model::block_tokens);
+}
+
+double token_operations(const tensor::Config& config, double position, bool with_head) {
+    const std::uint64_t matrices =
+        config.layers * layer_matrix_parameters(config) + (with_head ? head_parameters(config) : 0);
+    const auto attention = static_cast<double>(4ULL * config.layers * attended(config));
+    return 2 * static_cast<double>(matrices) + attention * (position + 1);
+}
+
+}  // namespace holdfast::perf

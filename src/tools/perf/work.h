@@ -1,0 +1,35 @@
+// What a transformer has to do per token and keep per token, from its shape alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "inference/backend/cpu/kernels.h"
+#include "inference/tensor/config.h"
+#include "inference/tensor/data_type.h"
+
+namespace holdfast::perf {
+
+// All numbers of the checkpoint, norms and biases included.
+std::uint64_t parameters(const tensor::Config& config);
+
+// What a model's weights take. Vectors, such as norms, are too small to count.
+struct WeightBytes {
+    std::size_t reserved = 0;  // memory, as the engine reserves it: in whole pages
+    std::size_t step = 0;      // of the matrices that a decode step reads: layers and head
+    std::size_t exact = 0;     // of these and the embedding table
+    bool quantized = false;    // the layers are: processors compute them with integers
+};
+
+// Of a random model of this shape, whose layers are of `type`: see model/random.h.
+WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type);
+
+// Bytes of one position's keys and values in all layers.
+double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type);
+
+// Floating-point operations of one token at `position`, a multiply-add counted as two. Attention:
+// 4 * layers * heads * head_dim for each position up to its own (Kaplan et al. 2020, table 1,
+// with both products of attention).
+double token_operations(const tensor::Config& config, double position, bool with_head);
+
+}  // namespace holdfast::perf
