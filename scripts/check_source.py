@@ -23,7 +23,7 @@ WINGS = {
 }
 # The only rooms that may read or write JSON: the edges, where a model's own files are read, and the
 # reports that commands print.
-JSON_ROOMS = {"common/dialect", "app/config", "service/admin", "service/fleet", "inference/tensor",
+JSON_ROOMS = {"common/json", "common/dialect", "app/config", "service/admin", "service/fleet", "inference/tensor",
               "inference/text", "inference/worker", "tools/convert", "tools/cli", "tools/perf",
               "tools/plan", "tools/eval", "tools/hub", "tools/scripted_instance"}
 # What a room must not see inside the wings that it may see, directly or through others.
@@ -184,7 +184,7 @@ def check_includes(path: str, sources: dict[str, str], rooms: dict[str, Room]) -
                 problems.append(f"{place} room {name} does not declare that it uses {target}")
             elif not test and is_test_only(found[1], sources[found[1]]):
                 problems.append(f'{place} "{found[1]}" is for tests only')
-            elif re.match(r"common/dialect/json_", found[1]) and name not in JSON_ROOMS and not test:
+            elif re.match(r"common/json/", found[1]) and name not in JSON_ROOMS and not test:
                 problems.append(f"{place} JSON is not this room's business")
         elif found := re.match(r"\s*#\s*include <([^>]+)>", line):
             for pattern, reason in FORBIDDEN_HEADERS:

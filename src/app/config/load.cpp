@@ -63,7 +63,7 @@ std::vector<Written> read_environment(const World& world, Problems& problems) {
             std::vector<std::string> tails;  // what all share would make everything near
             tails.reserve(known.size());
             for (const std::string& one : known) tails.push_back(one.substr(prefix.size()));
-            const auto meant = nearest(std::string_view(name).substr(prefix.size()), tails);
+            const auto meant = base::nearest(std::string_view(name).substr(prefix.size()), tails);
             problems.add(
                 fmt::format("unknown variable {}{}", name.substr(0, 100),
                             meant ? fmt::format("; did you mean \"{}{}\"?", prefix, *meant) : ""));

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "common/dialect/golden_test.h"
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 
 namespace holdfast::dialect {
 namespace {
@@ -16,7 +16,7 @@ const Dialect& completions() { return *find_by_path("/v1/completions"); }
 
 std::string escaped(std::string_view text) {
     std::string out;
-    append_json_escaped(out, text);
+    json::append_escaped(out, text);
     return out;
 }
 
@@ -250,17 +250,6 @@ TEST(Encoders, WriteAnswersAsTheGoldenFileSays) {
         EXPECT_EQ(out, golden.expected);
     }
     if (update_golden()) write_golden("answers.txt", cases);
-}
-
-TEST(JsonWriter, EscapesAByteAloneAsInTheMiddleOfAnything) {
-    for (int byte = 0; byte < 0x80; ++byte) {
-        const std::string one(1, static_cast<char>(byte));
-        const std::string alone = escaped(one);
-        EXPECT_EQ(alone == one, byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7F);
-        for (std::size_t at = 0; at < 20; ++at)
-            EXPECT_EQ(escaped(std::string(at, '!') + one + std::string(19 - at, '~')),
-                      std::string(at, '!') + alone + std::string(19 - at, '~'));
-    }
 }
 
 TEST(Errors, HaveTheStatusTypeAndCodeThatClientsExpect) {

@@ -2,8 +2,8 @@
 
 #include <charconv>
 
-#include "common/dialect/json_writer.h"
-#include "common/dialect/utf8.h"
+#include "common/base/utf8.h"
+#include "common/json/writer.h"
 
 namespace holdfast::dialect::openai {
 
@@ -11,19 +11,19 @@ std::string answer_prefix(const AnswerHead& head, std::string_view object) {
     std::string out;
     out.reserve(160 + head.id.size() + head.model.size());
     out = R"({"id":)";
-    append_json_string(out, head.id);
+    json::append_string(out, head.id);
     out += R"(,"object":")";
     out += object;
     out += R"(","created":)";
-    append_json_number(out, head.created);
+    json::append_number(out, head.created);
     out += R"(,"model":)";
-    append_json_string(out, head.model);
+    json::append_string(out, head.model);
     out += R"(,"choices":[)";
     return out;
 }
 
 void append_usage(std::string& out, const chat::Usage& usage) {
-    JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.number("prompt_tokens", usage.prompt_tokens);
     json.number("completion_tokens", usage.completion_tokens);
@@ -43,7 +43,7 @@ void append_ids(std::string& out, std::span<const chat::TokenId> ids) {
     out += R"(,"holdfast":{"ids":[)";
     for (std::size_t i = 0; i < ids.size(); ++i) {
         if (i > 0) out += ',';
-        append_json_number(out, ids[i]);
+        json::append_number(out, ids[i]);
     }
     out += "]}";
 }
@@ -62,7 +62,7 @@ void append_usage_chunk(std::string& out, std::string_view prefix, const chat::U
 }
 
 std::string token_text(std::string_view bytes, std::string_view prefix) {
-    if (is_utf8(bytes)) return std::string(bytes);
+    if (base::is_utf8(bytes)) return std::string(bytes);
     std::string out(prefix);
     for (const unsigned char byte : bytes) out += fmt::format("\\x{:02x}", byte);
     return out;
@@ -84,7 +84,7 @@ std::string token_bytes(std::string_view text, std::string_view prefix) {
 
 namespace {
 
-void write_chat_score(JsonWriter& json, std::string_view bytes, float logprob) {
+void write_chat_score(json::Writer& json, std::string_view bytes, float logprob) {
     json.string("token", token_text(bytes, chat_bytes_prefix));
     json.number("logprob", logprob);
     json.key("bytes");
@@ -102,7 +102,7 @@ std::uint64_t characters(std::string_view text) {
 }  // namespace
 
 void append_chat_scores(std::string& out, std::span<const chat::TokenScore> scores) {
-    JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.key("content");
     json.begin_array();
@@ -127,7 +127,7 @@ void append_chat_scores(std::string& out, std::span<const chat::TokenScore> scor
 
 void append_completion_scores(std::string& out, std::span<const chat::TokenScore> scores,
                               std::uint64_t& offset) {
-    JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.key("tokens");
     json.begin_array();
@@ -146,7 +146,7 @@ void append_completion_scores(std::string& out, std::span<const chat::TokenScore
         std::string key;
         for (const auto& alternative : score.top) {
             key.clear();
-            append_json_escaped(key, token_text(alternative.bytes, completions_bytes_prefix));
+            json::append_escaped(key, token_text(alternative.bytes, completions_bytes_prefix));
             json.number(key, alternative.logprob);
         }
         json.end_object();
@@ -186,7 +186,7 @@ void WholeEncoder::end(std::string& out) {
         bytes += choice.reasoning.size() + choice.content.size() + 128;
     out.reserve(out.size() + bytes);
     out += prefix_;
-    JsonWriter json(out);
+    json::Writer json(out);
     for (std::size_t index = 0; index < choices_.size(); ++index) write(json, index);
     out += R"(],"usage":)";
     append_usage(out, usage_);
@@ -197,7 +197,7 @@ void WholeEncoder::error(const base::Error& error, std::string& out) {
     out += openai_error(error).body;
 }
 
-void WholeEncoder::write(JsonWriter& json, std::size_t index) const {
+void WholeEncoder::write(json::Writer& json, std::size_t index) const {
     const CollectedChoice& choice = choices_[index];
     json.begin_object();
     json.number("index", index);

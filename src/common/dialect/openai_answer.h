@@ -11,7 +11,7 @@
 #include "common/base/error.h"
 #include "common/chat/event.h"
 #include "common/dialect/dialect.h"
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 
 namespace holdfast::dialect::openai {
 
@@ -61,9 +61,9 @@ public:
 
 private:
     // The members of a choice between "index" and "logprobs".
-    virtual void write_content(JsonWriter& json, const CollectedChoice& choice) const = 0;
+    virtual void write_content(json::Writer& json, const CollectedChoice& choice) const = 0;
     virtual void append_scores(std::string& out, const CollectedChoice& choice) const = 0;
-    void write(JsonWriter& json, std::size_t index) const;
+    void write(json::Writer& json, std::size_t index) const;
 
     std::string prefix_;
     bool has_scores_;

@@ -6,17 +6,17 @@
 #include <utility>
 
 #include "common/base/assert.h"
-#include "common/dialect/json_writer.h"
 #include "common/dialect/limits.h"
 #include "common/dialect/openai_answer.h"
 #include "common/dialect/openai_fields.h"
+#include "common/json/writer.h"
 
 namespace holdfast::dialect::openai {
 namespace {
 
 using base::Result;
 
-Result<chat::Role> read_role(const JsonValue& value) {
+Result<chat::Role> read_role(const json::Value& value) {
     HF_TRY_ASSIGN(const std::string_view text, value.string());
     if (text == "user") return chat::Role::user;
     if (text == "assistant") return chat::Role::assistant;
@@ -25,11 +25,11 @@ Result<chat::Role> read_role(const JsonValue& value) {
     return value.refuse("must be \"system\", \"developer\", \"user\", \"assistant\" or \"tool\"");
 }
 
-Result<> add_part(const JsonValue& part, std::string& content) {
+Result<> add_part(const json::Value& part, std::string& content) {
     std::string_view type;
     bool has_text = false;
     std::string_view text;
-    HF_TRY(part.each_member([&](std::string_view key, const JsonValue& member) -> Result<> {
+    HF_TRY(part.each_member([&](std::string_view key, const json::Value& member) -> Result<> {
         if (key == "type") {
             HF_TRY_ASSIGN(type, member.string());
         } else if (key == "text") {
@@ -49,10 +49,10 @@ Result<> add_part(const JsonValue& part, std::string& content) {
     return {};
 }
 
-Result<> read_content(const JsonValue& value, std::string& content) {
+Result<> read_content(const json::Value& value, std::string& content) {
     content.clear();
     if (value.is_array()) {
-        return value.each_element([&](const JsonValue& part) { return add_part(part, content); });
+        return value.each_element([&](const json::Value& part) { return add_part(part, content); });
     }
     if (!value.is_string()) return value.wrong_type("a string or a list of parts");
     HF_TRY_ASSIGN(content, value.string());
@@ -65,7 +65,7 @@ struct MessageDraft {
     bool has_role = false, has_content = false, has_call_id = false;
 };
 
-Result<> read_message_field(std::string_view key, const JsonValue& value, MessageDraft& draft) {
+Result<> read_message_field(std::string_view key, const json::Value& value, MessageDraft& draft) {
     if (value.is_null()) return {};
     if (key == "role") {
         HF_TRY_ASSIGN(draft.message.role, read_role(value));
@@ -83,9 +83,9 @@ Result<> read_message_field(std::string_view key, const JsonValue& value, Messag
     return {};
 }
 
-Result<> add_message(const JsonValue& value, std::vector<chat::Message>& messages) {
+Result<> add_message(const json::Value& value, std::vector<chat::Message>& messages) {
     MessageDraft draft;
-    HF_TRY(value.each_member([&](std::string_view key, const JsonValue& member) {
+    HF_TRY(value.each_member([&](std::string_view key, const json::Value& member) {
         return read_message_field(key, member, draft);
     }));
     if (!draft.has_role) return value.refuse("must have a role");
@@ -99,37 +99,37 @@ Result<> add_message(const JsonValue& value, std::vector<chat::Message>& message
     return {};
 }
 
-Result<> read_prompt(const JsonValue& value, Draft& draft) {
+Result<> read_prompt(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(draft.request.prompt, read_messages(value));
     draft.has_prompt = true;
     return {};
 }
 
-Result<> read_logprobs(const JsonValue& value, Draft& draft) {
+Result<> read_logprobs(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(draft.wants_logprobs, value.boolean());
     return {};
 }
-Result<> read_top_logprobs(const JsonValue& value, Draft& draft) {
+Result<> read_top_logprobs(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(draft.top_logprobs, value.integer(0, alternatives_max));
     return {};
 }
-Result<> read_tools(const JsonValue& value, Draft& draft) {
+Result<> read_tools(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(const std::size_t length, value.length());
     draft.has_tools = length > 0;
     return {};
 }
-Result<> read_tool_choice(const JsonValue& value, Draft& draft) {
+Result<> read_tool_choice(const json::Value& value, Draft& draft) {
     draft.tools_are_off = value.is_string() && *value.string() == "none";
     return {};
 }
 
 // Variables for the model's template. A template ignores those that it does not know, and R1's know
 // only these, which are not the client's to set here.
-Result<> read_template_variables(const JsonValue& value, Draft&) {
+Result<> read_template_variables(const json::Value& value, Draft&) {
     static constexpr std::string_view known[] = {
         "add_generation_prompt",  "bos_token", "chat_template",
         "continue_final_message", "messages",  "tools"};
-    return value.each_member([](std::string_view key, const JsonValue& member) -> Result<> {
+    return value.each_member([](std::string_view key, const json::Value& member) -> Result<> {
         const bool is_known = std::ranges::find(known, key) != std::end(known);
         if (is_known && !member.is_null()) return member.refuse("is not supported by this server");
         return {};
@@ -166,7 +166,7 @@ class TextMembers {
 public:
     explicit TextMembers(chat::ReasoningForm form) : form_(form) {}
 
-    void write(JsonWriter& json, std::string_view reasoning, std::string_view content,
+    void write(json::Writer& json, std::string_view reasoning, std::string_view content,
                bool content_always) {
         using Form = chat::ReasoningForm;
         if (form_ == Form::inline_tags) {
@@ -238,7 +238,7 @@ private:
     void open(std::uint32_t index, std::string& out) {
         out += prefix_;
         out += R"({"index":)";
-        append_json_number(out, index);
+        json::append_number(out, index);
         out += R"(,"delta":{)";
     }
     // After the delta's closing brace.
@@ -260,7 +260,7 @@ private:
     void chunk(const chat::Event& event, Choice& choice, std::optional<chat::FinishReason> finish,
                std::string& out) {
         open(event.choice, out);
-        JsonWriter json(out);
+        json::Writer json(out);
         choice.text.write(json, event.reasoning, event.content, false);
         out += '}';
         if (!event.scores.empty()) {
@@ -285,7 +285,7 @@ public:
         : WholeEncoder(request, head, "chat.completion"), form_(request.reasoning_form) {}
 
 private:
-    void write_content(JsonWriter& json, const CollectedChoice& choice) const override {
+    void write_content(json::Writer& json, const CollectedChoice& choice) const override {
         json.key("message");
         json.begin_object();
         json.string("role", "assistant");
@@ -302,7 +302,7 @@ private:
 
 }  // namespace
 
-Result<std::vector<chat::Message>> read_messages(const JsonValue& value) {
+Result<std::vector<chat::Message>> read_messages(const json::Value& value) {
     HF_TRY_ASSIGN(const std::size_t length, value.length());
     if (length == 0) return value.refuse("must not be empty");
     if (length > messages_max) {
@@ -311,12 +311,12 @@ Result<std::vector<chat::Message>> read_messages(const JsonValue& value) {
     std::vector<chat::Message> messages;
     messages.reserve(length);
     HF_TRY(value.each_element(
-        [&](const JsonValue& message) { return add_message(message, messages); }));
+        [&](const json::Value& message) { return add_message(message, messages); }));
     return messages;
 }
 
 base::Result<chat::Request> parse_chat(std::string_view body) {
-    HF_TRY_ASSIGN(const JsonDocument document, JsonDocument::parse(body));
+    HF_TRY_ASSIGN(const json::Document document, json::Document::parse(body));
     Draft draft;
     HF_TRY(read_fields(document.root(), chat_fields, draft));
     HF_TRY(check(draft));

@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "common/dialect/dialect.h"
-#include "common/dialect/json_reader.h"
+#include "common/json/reader.h"
 
 namespace holdfast::dialect::openai {
 
 // The field `messages`.
-base::Result<std::vector<chat::Message>> read_messages(const JsonValue& value);
+base::Result<std::vector<chat::Message>> read_messages(const json::Value& value);
 
 base::Result<chat::Request> parse_chat(std::string_view body);
 std::unique_ptr<Encoder> make_chat_stream_encoder(const chat::Request& request,

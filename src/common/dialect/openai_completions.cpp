@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "common/base/assert.h"
-#include "common/dialect/json_writer.h"
 #include "common/dialect/limits.h"
 #include "common/dialect/openai_answer.h"
 #include "common/dialect/openai_fields.h"
+#include "common/json/writer.h"
 
 namespace holdfast::dialect::openai {
 namespace {
@@ -16,11 +16,11 @@ namespace {
 using base::Result;
 
 // A list of prompts has one entry here; what a list holds is seen from its first element.
-Result<> read_prompt_list(const JsonValue& value, Draft& draft) {
+Result<> read_prompt_list(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(const std::size_t length, value.length());
     if (length == 0) return value.refuse("must not be empty");
     bool is_ids = false;
-    HF_TRY(value.each_element([&](const JsonValue& element) -> Result<> {
+    HF_TRY(value.each_element([&](const json::Value& element) -> Result<> {
         is_ids = is_ids || element.is_number();
         return {};
     }));
@@ -29,7 +29,7 @@ Result<> read_prompt_list(const JsonValue& value, Draft& draft) {
         return {};
     }
     if (length > 1) return value.refuse("must not be a list of more than one prompt");
-    return value.each_element([&](const JsonValue& element) -> Result<> {
+    return value.each_element([&](const json::Value& element) -> Result<> {
         if (element.is_array()) {
             HF_TRY_ASSIGN(auto ids, read_ids(element));
             if (ids.empty()) return element.refuse("must not be empty");
@@ -42,7 +42,7 @@ Result<> read_prompt_list(const JsonValue& value, Draft& draft) {
     });
 }
 
-Result<> read_prompt(const JsonValue& value, Draft& draft) {
+Result<> read_prompt(const json::Value& value, Draft& draft) {
     draft.has_prompt = true;
     if (value.is_array()) return read_prompt_list(value, draft);
     if (!value.is_string())
@@ -52,15 +52,15 @@ Result<> read_prompt(const JsonValue& value, Draft& draft) {
     return {};
 }
 
-Result<> read_echo(const JsonValue& value, Draft& draft) {
+Result<> read_echo(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(draft.request.echo, value.boolean());
     return {};
 }
-Result<> read_logprobs(const JsonValue& value, Draft& draft) {
+Result<> read_logprobs(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(draft.request.logprobs, value.integer(0, alternatives_max));
     return {};
 }
-Result<> read_best_of(const JsonValue& value, Draft& draft) {
+Result<> read_best_of(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(draft.best_of, value.integer(1, choices_max));
     return {};
 }
@@ -131,9 +131,9 @@ private:
     void open(std::uint32_t index, std::string_view text, std::string& out) {
         out += prefix_;
         out += R"({"index":)";
-        append_json_number(out, index);
+        json::append_number(out, index);
         out += R"(,"text":)";
-        append_json_string(out, text);
+        json::append_string(out, text);
     }
     void close(std::optional<chat::FinishReason> finish, std::string& out) {
         if (finish) {
@@ -168,7 +168,7 @@ public:
         : WholeEncoder(request, head, "text_completion") {}
 
 private:
-    void write_content(JsonWriter& json, const CollectedChoice& choice) const override {
+    void write_content(json::Writer& json, const CollectedChoice& choice) const override {
         json.string("text", choice.content);
     }
 
@@ -181,7 +181,7 @@ private:
 }  // namespace
 
 base::Result<chat::Request> parse_completion(std::string_view body) {
-    HF_TRY_ASSIGN(const JsonDocument document, JsonDocument::parse(body));
+    HF_TRY_ASSIGN(const json::Document document, json::Document::parse(body));
     Draft draft;
     HF_TRY(read_fields(document.root(), completion_fields, draft));
     HF_TRY(check(draft));

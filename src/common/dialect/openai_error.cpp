@@ -1,7 +1,7 @@
 #include <array>
 
 #include "common/dialect/dialect.h"
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 
 namespace holdfast::dialect {
 namespace {
@@ -84,7 +84,7 @@ std::string_view type_of(int status) {
     }
 }
 
-void write_text_or_null(JsonWriter& json, std::string_view key, std::string_view text) {
+void write_text_or_null(json::Writer& json, std::string_view key, std::string_view text) {
     json.key(key);
     if (text.empty()) {
         json.null();
@@ -99,7 +99,7 @@ ErrorAnswer openai_error(const base::Error& error) {
     ErrorAnswer answer{.status = status_of(error)};
     // What went wrong inside is for the log; clients could neither use it nor should they see it.
     const bool hide = error.code == Code::internal || error.what.empty();
-    JsonWriter json(answer.body);
+    json::Writer json(answer.body);
     json.begin_object();
     json.key("error");
     json.begin_object();

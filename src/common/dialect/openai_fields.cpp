@@ -13,26 +13,27 @@ using base::Result;
 using chat::TokenId;
 
 template <class Number>
-Result<> read_number(const JsonValue& value, double min, double max, Number& target) {
+Result<> read_number(const json::Value& value, double min, double max, Number& target) {
     HF_TRY_ASSIGN(const double number, value.number(min, max));
     target = static_cast<Number>(number);
     return {};
 }
 
 template <class Integer>
-Result<> read_integer(const JsonValue& value, std::int64_t min, std::int64_t max, Integer& target) {
+Result<> read_integer(const json::Value& value, std::int64_t min, std::int64_t max,
+                      Integer& target) {
     HF_TRY_ASSIGN(const std::int64_t number, value.integer(min, max));
     target = static_cast<Integer>(number);
     return {};
 }
 
-Result<> read_flag(const JsonValue& value, bool& target) {
+Result<> read_flag(const json::Value& value, bool& target) {
     HF_TRY_ASSIGN(target, value.boolean());
     return {};
 }
 
 // Names are looked up, logged and compared: no control characters, bounded.
-Result<> read_name(const JsonValue& value, std::size_t bytes_max, std::string& target) {
+Result<> read_name(const json::Value& value, std::size_t bytes_max, std::string& target) {
     HF_TRY_ASSIGN(const std::string_view text, value.string());
     if (text.size() > bytes_max) {
         return value.refuse(fmt::format("must not be longer than {} bytes", bytes_max));
@@ -45,42 +46,42 @@ Result<> read_name(const JsonValue& value, std::size_t bytes_max, std::string& t
     return {};
 }
 
-Result<> read_temperature(const JsonValue& value, Draft& draft) {
+Result<> read_temperature(const json::Value& value, Draft& draft) {
     return read_number(value, 0, 2, draft.request.sampling.temperature);
 }
-Result<> read_top_p(const JsonValue& value, Draft& draft) {
+Result<> read_top_p(const json::Value& value, Draft& draft) {
     float& top_p = draft.request.sampling.top_p;
     HF_TRY(read_number(value, 0, 1, top_p));
     if (top_p == 0) return value.refuse("must be greater than 0");
     return {};
 }
-Result<> read_top_k(const JsonValue& value, Draft& draft) {
+Result<> read_top_k(const json::Value& value, Draft& draft) {
     std::int32_t& top_k = draft.request.sampling.top_k;
     HF_TRY(read_integer(value, -1, top_k_max, top_k));
     top_k = std::max(top_k, 0);  // several servers write "off" as -1
     return {};
 }
-Result<> read_min_p(const JsonValue& value, Draft& draft) {
+Result<> read_min_p(const json::Value& value, Draft& draft) {
     return read_number(value, 0, 1, draft.request.sampling.min_p);
 }
-Result<> read_repetition_penalty(const JsonValue& value, Draft& draft) {
+Result<> read_repetition_penalty(const json::Value& value, Draft& draft) {
     return read_number(value, 0.01, 10, draft.request.sampling.repetition_penalty);
 }
-Result<> read_presence_penalty(const JsonValue& value, Draft& draft) {
+Result<> read_presence_penalty(const json::Value& value, Draft& draft) {
     return read_number(value, -2, 2, draft.request.sampling.presence_penalty);
 }
-Result<> read_frequency_penalty(const JsonValue& value, Draft& draft) {
+Result<> read_frequency_penalty(const json::Value& value, Draft& draft) {
     return read_number(value, -2, 2, draft.request.sampling.frequency_penalty);
 }
-Result<> read_seed(const JsonValue& value, Draft& draft) {
+Result<> read_seed(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(draft.request.sampling.seed, value.bits());
     return {};
 }
 
-Result<> read_logit_bias(const JsonValue& value, Draft& draft) {
+Result<> read_logit_bias(const json::Value& value, Draft& draft) {
     auto& biases = draft.request.sampling.logit_bias;
     biases.clear();
-    HF_TRY(value.each_member([&](std::string_view key, const JsonValue& member) -> Result<> {
+    HF_TRY(value.each_member([&](std::string_view key, const json::Value& member) -> Result<> {
         TokenId id = -1;
         const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
         if (error != std::errc() || end != key.data() + key.size() || id < 0) {
@@ -100,17 +101,17 @@ Result<> read_logit_bias(const JsonValue& value, Draft& draft) {
     return {};
 }
 
-Result<> read_max_tokens(const JsonValue& value, Draft& draft) {
+Result<> read_max_tokens(const json::Value& value, Draft& draft) {
     return read_integer(value, 1, tokens_max, draft.request.stopping.max_tokens.emplace());
 }
-Result<> read_max_completion_tokens(const JsonValue& value, Draft& draft) {
+Result<> read_max_completion_tokens(const json::Value& value, Draft& draft) {
     return read_integer(value, 1, tokens_max, draft.max_completion_tokens.emplace());
 }
-Result<> read_min_tokens(const JsonValue& value, Draft& draft) {
+Result<> read_min_tokens(const json::Value& value, Draft& draft) {
     return read_integer(value, 0, tokens_max, draft.request.stopping.min_tokens);
 }
 
-Result<> add_stop(const JsonValue& value, std::vector<std::string>& stops) {
+Result<> add_stop(const json::Value& value, std::vector<std::string>& stops) {
     HF_TRY_ASSIGN(const std::string_view text, value.string());
     if (text.empty()) return value.refuse("must not be an empty string");
     if (text.size() > stop_bytes_max) {
@@ -120,7 +121,7 @@ Result<> add_stop(const JsonValue& value, std::vector<std::string>& stops) {
     return {};
 }
 
-Result<> read_stop(const JsonValue& value, Draft& draft) {
+Result<> read_stop(const json::Value& value, Draft& draft) {
     auto& stops = draft.request.stopping.stop;
     stops.clear();
     if (value.is_string()) return add_stop(value, stops);
@@ -129,40 +130,40 @@ Result<> read_stop(const JsonValue& value, Draft& draft) {
     if (length > stops_max) {
         return value.refuse(fmt::format("must not have more than {} entries", stops_max));
     }
-    return value.each_element([&](const JsonValue& stop) { return add_stop(stop, stops); });
+    return value.each_element([&](const json::Value& stop) { return add_stop(stop, stops); });
 }
 
-Result<> read_stop_token_ids(const JsonValue& value, Draft& draft) {
+Result<> read_stop_token_ids(const json::Value& value, Draft& draft) {
     HF_TRY_ASSIGN(draft.request.stopping.stop_token_ids, read_ids(value));
     if (draft.request.stopping.stop_token_ids.size() > stop_token_ids_max) {
         return value.refuse(fmt::format("must not have more than {} entries", stop_token_ids_max));
     }
     return {};
 }
-Result<> read_ignore_eos(const JsonValue& value, Draft& draft) {
+Result<> read_ignore_eos(const json::Value& value, Draft& draft) {
     return read_flag(value, draft.request.stopping.ignore_eos);
 }
 
-Result<> read_model(const JsonValue& value, Draft& draft) {
+Result<> read_model(const json::Value& value, Draft& draft) {
     return read_name(value, name_bytes_max, draft.request.model);
 }
-Result<> read_user(const JsonValue& value, Draft& draft) {
+Result<> read_user(const json::Value& value, Draft& draft) {
     return read_name(value, user_bytes_max, draft.request.user);
 }
-Result<> read_choices(const JsonValue& value, Draft& draft) {
+Result<> read_choices(const json::Value& value, Draft& draft) {
     return read_integer(value, 1, choices_max, draft.request.choices);
 }
-Result<> read_stream(const JsonValue& value, Draft& draft) {
+Result<> read_stream(const json::Value& value, Draft& draft) {
     return read_flag(value, draft.request.stream);
 }
-Result<> read_stream_options(const JsonValue& value, Draft& draft) {
-    return value.each_member([&](std::string_view key, const JsonValue& member) -> Result<> {
+Result<> read_stream_options(const json::Value& value, Draft& draft) {
+    return value.each_member([&](std::string_view key, const json::Value& member) -> Result<> {
         if (key != "include_usage" || member.is_null()) return {};
         return read_flag(member, draft.request.include_usage);
     });
 }
 
-Result<> read_reasoning_format(const JsonValue& value, Draft& draft) {
+Result<> read_reasoning_format(const json::Value& value, Draft& draft) {
     using Form = chat::ReasoningForm;
     // The last three are llama-server's words for the same thing.
     static constexpr std::array<std::pair<std::string_view, Form>, 7> forms{{
@@ -184,9 +185,9 @@ Result<> read_reasoning_format(const JsonValue& value, Draft& draft) {
     return value.refuse("must be \"reasoning_content\", \"reasoning\", \"both\" or \"inline\"");
 }
 
-Result<> read_resume(const JsonValue& value, Draft& draft) {
+Result<> read_resume(const json::Value& value, Draft& draft) {
     chat::Resume& resume = draft.request.resume.emplace();
-    return value.each_element([&](const JsonValue& choice) -> Result<> {
+    return value.each_element([&](const json::Value& choice) -> Result<> {
         if (resume.ids.size() == static_cast<std::size_t>(choices_max)) {
             return value.refuse("has more entries than there can be choices");
         }
@@ -196,8 +197,8 @@ Result<> read_resume(const JsonValue& value, Draft& draft) {
     });
 }
 
-Result<> read_extension(const JsonValue& value, Draft& draft) {
-    return value.each_member([&](std::string_view key, const JsonValue& member) -> Result<> {
+Result<> read_extension(const json::Value& value, Draft& draft) {
+    return value.each_member([&](std::string_view key, const json::Value& member) -> Result<> {
         if (member.is_null()) return {};
         if (key == "ids") return read_flag(member, draft.request.want_ids);
         if (key == "resume") return read_resume(member, draft);
@@ -205,15 +206,15 @@ Result<> read_extension(const JsonValue& value, Draft& draft) {
     });
 }
 
-Result<> refuse_unless_false(const JsonValue& value, Draft&) {
+Result<> refuse_unless_false(const json::Value& value, Draft&) {
     HF_TRY_ASSIGN(const bool wanted, value.boolean());
     if (wanted) return value.refuse("is not supported by this server");
     return {};
 }
 
-Result<> read_response_format(const JsonValue& value, Draft&) {
+Result<> read_response_format(const json::Value& value, Draft&) {
     std::string_view type;
-    HF_TRY(value.each_member([&](std::string_view key, const JsonValue& member) -> Result<> {
+    HF_TRY(value.each_member([&](std::string_view key, const json::Value& member) -> Result<> {
         if (key != "type") return {};
         HF_TRY_ASSIGN(type, member.string());
         return {};
@@ -271,22 +272,22 @@ const Field* find(std::span<const Field> among, std::string_view name) {
 
 std::span<const Field> shared_fields() { return fields; }
 
-base::Result<> refuse_unless_empty(const JsonValue& value, Draft&) {
+base::Result<> refuse_unless_empty(const json::Value& value, Draft&) {
     if (value.is_string() && value.string()->empty()) return {};
     if (value.is_array() && *value.length() == 0) return {};
     return value.refuse("is not supported by this server");
 }
 
-Result<std::vector<TokenId>> read_ids(const JsonValue& value) {
+Result<std::vector<TokenId>> read_ids(const json::Value& value) {
     std::vector<TokenId> ids;
-    HF_TRY(value.each_element([&](const JsonValue& element) {
+    HF_TRY(value.each_element([&](const json::Value& element) {
         return read_integer(element, 0, token_id_max, ids.emplace_back());
     }));
     return ids;
 }
 
-Result<> read_fields(const JsonValue& root, std::span<const Field> own, Draft& draft) {
-    return root.each_member([&](std::string_view key, const JsonValue& value) -> Result<> {
+Result<> read_fields(const json::Value& root, std::span<const Field> own, Draft& draft) {
+    return root.each_member([&](std::string_view key, const json::Value& value) -> Result<> {
         if (value.is_null()) return {};
         const Field* field = find(own, key);
         if (!field) field = find(fields, key);

@@ -8,7 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/chat/request.h"
-#include "common/dialect/json_reader.h"
+#include "common/json/reader.h"
 
 namespace holdfast::dialect::openai {
 
@@ -26,23 +26,23 @@ struct Draft {
 
 struct Field {
     std::string_view name;
-    base::Result<> (*read)(const JsonValue& value, Draft& draft);
+    base::Result<> (*read)(const json::Value& value, Draft& draft);
 };
 
 std::span<const Field> shared_fields();
 
 // Reads the members of `root` that stand in `fields` or the shared fields, and ignores all
 // others. A field that is null counts as absent; of a repeated field the last one counts.
-base::Result<> read_fields(const JsonValue& root, std::span<const Field> fields, Draft& draft);
+base::Result<> read_fields(const json::Value& root, std::span<const Field> fields, Draft& draft);
 
 // What has to hold between fields.
 base::Result<> check_shared(Draft& draft);
 
 // A list of token ids of any length.
-base::Result<std::vector<chat::TokenId>> read_ids(const JsonValue& value);
+base::Result<std::vector<chat::TokenId>> read_ids(const json::Value& value);
 
 // Reader for a field that must be a list or a string without content, because this server has no
 // such feature and must not pretend that it has.
-base::Result<> refuse_unless_empty(const JsonValue& value, Draft& draft);
+base::Result<> refuse_unless_empty(const json::Value& value, Draft& draft);
 
 }  // namespace holdfast::dialect::openai

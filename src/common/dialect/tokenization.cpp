@@ -1,10 +1,10 @@
 #include "common/dialect/tokenization.h"
 
-#include "common/dialect/json_reader.h"
-#include "common/dialect/json_writer.h"
 #include "common/dialect/limits.h"
 #include "common/dialect/openai_chat.h"
 #include "common/dialect/openai_fields.h"
+#include "common/json/reader.h"
+#include "common/json/writer.h"
 
 namespace holdfast::dialect {
 namespace {
@@ -19,13 +19,13 @@ struct Draft {
     std::optional<bool> add_special_tokens;
 };
 
-Result<std::string> read_model(const JsonValue& value) {
+Result<std::string> read_model(const json::Value& value) {
     HF_TRY_ASSIGN(const auto model, value.string());
     if (model.size() > name_bytes_max) return value.refuse("is too long");
     return std::string(model);
 }
 
-Result<> read_prompt(std::string_view key, const JsonValue& value, Draft& draft) {
+Result<> read_prompt(std::string_view key, const json::Value& value, Draft& draft) {
     if (key == "prompt") {
         HF_TRY_ASSIGN(draft.prompt, value.string());
     } else if (key == "messages") {
@@ -39,7 +39,7 @@ Result<> read_prompt(std::string_view key, const JsonValue& value, Draft& draft)
     return {};
 }
 
-Result<> read_tokenize_field(std::string_view key, const JsonValue& value, Draft& draft) {
+Result<> read_tokenize_field(std::string_view key, const json::Value& value, Draft& draft) {
     if (value.is_null()) return {};
     TokenizeRequest& request = draft.request;
     if (key == "model") {
@@ -58,7 +58,7 @@ Result<> read_tokenize_field(std::string_view key, const JsonValue& value, Draft
     return {};
 }
 
-void write_messages(JsonWriter& json, const std::vector<chat::Message>& messages) {
+void write_messages(json::Writer& json, const std::vector<chat::Message>& messages) {
     constexpr std::string_view roles[] = {"system", "user", "assistant", "tool"};
     json.key("messages");
     json.begin_array();
@@ -71,7 +71,7 @@ void write_messages(JsonWriter& json, const std::vector<chat::Message>& messages
     json.end_array();
 }
 
-void write_ids(JsonWriter& json, const std::vector<chat::TokenId>& ids) {
+void write_ids(json::Writer& json, const std::vector<chat::TokenId>& ids) {
     json.key("tokens");
     json.begin_array();
     for (const chat::TokenId id : ids) json.number(id);
@@ -92,15 +92,15 @@ std::unexpected<base::Error> strange(std::string_view what) {
 
 // llama-server's elements are objects where pieces were asked for: the id, and the piece as text
 // or, if it is no text, as a list of bytes.
-Result<> read_piece(const JsonValue& value, TokenizeAnswer& answer) {
+Result<> read_piece(const json::Value& value, TokenizeAnswer& answer) {
     if (!answer.token_texts) answer.token_texts.emplace();
-    return value.each_member([&](std::string_view key, const JsonValue& member) -> Result<> {
+    return value.each_member([&](std::string_view key, const json::Value& member) -> Result<> {
         if (key == "id") {
             HF_TRY_ASSIGN(const auto id, member.integer(0, token_id_max));
             answer.tokens.push_back(static_cast<chat::TokenId>(id));
         } else if (key == "piece" && member.is_array()) {
             std::string& piece = answer.token_texts->emplace_back();
-            return member.each_element([&](const JsonValue& byte) -> Result<> {
+            return member.each_element([&](const json::Value& byte) -> Result<> {
                 HF_TRY_ASSIGN(const auto number, byte.integer(0, 255));
                 piece += static_cast<char>(number);
                 return {};
@@ -113,7 +113,7 @@ Result<> read_piece(const JsonValue& value, TokenizeAnswer& answer) {
     });
 }
 
-Result<> read_answer_field(std::string_view key, const JsonValue& value, TokenizeAnswer& answer,
+Result<> read_answer_field(std::string_view key, const json::Value& value, TokenizeAnswer& answer,
                            bool& has_tokens) {
     if (value.is_null()) return {};
     if (key == "max_model_len") {
@@ -121,7 +121,7 @@ Result<> read_answer_field(std::string_view key, const JsonValue& value, Tokeniz
         answer.context = static_cast<std::uint32_t>(context);
     } else if (key == "tokens") {
         has_tokens = true;
-        return value.each_element([&](const JsonValue& element) -> Result<> {
+        return value.each_element([&](const json::Value& element) -> Result<> {
             if (element.is_object()) return read_piece(element, answer);
             HF_TRY_ASSIGN(const auto id, element.integer(0, token_id_max));
             answer.tokens.push_back(static_cast<chat::TokenId>(id));
@@ -129,7 +129,7 @@ Result<> read_answer_field(std::string_view key, const JsonValue& value, Tokeniz
         });
     } else if (key == "token_strs") {
         answer.token_texts.emplace();
-        return value.each_element([&](const JsonValue& element) -> Result<> {
+        return value.each_element([&](const json::Value& element) -> Result<> {
             HF_TRY_ASSIGN(const auto text, element.string());
             answer.token_texts->emplace_back(text);
             return {};
@@ -141,9 +141,9 @@ Result<> read_answer_field(std::string_view key, const JsonValue& value, Tokeniz
 }  // namespace
 
 Result<TokenizeRequest> parse_tokenize(std::string_view body) {
-    HF_TRY_ASSIGN(const JsonDocument document, JsonDocument::parse(body));
+    HF_TRY_ASSIGN(const json::Document document, json::Document::parse(body));
     Draft draft;
-    HF_TRY(document.root().each_member([&](std::string_view key, const JsonValue& value) {
+    HF_TRY(document.root().each_member([&](std::string_view key, const json::Value& value) {
         return read_tokenize_field(key, value, draft);
     }));
     if (draft.prompt.has_value() == draft.messages.has_value())
@@ -163,11 +163,11 @@ Result<TokenizeRequest> parse_tokenize(std::string_view body) {
 }
 
 Result<DetokenizeRequest> parse_detokenize(std::string_view body) {
-    HF_TRY_ASSIGN(const JsonDocument document, JsonDocument::parse(body));
+    HF_TRY_ASSIGN(const json::Document document, json::Document::parse(body));
     DetokenizeRequest request;
     bool has_tokens = false;
-    HF_TRY(
-        document.root().each_member([&](std::string_view key, const JsonValue& value) -> Result<> {
+    HF_TRY(document.root().each_member(
+        [&](std::string_view key, const json::Value& value) -> Result<> {
             if (value.is_null()) return {};
             if (key == "model") {
                 HF_TRY_ASSIGN(request.model, read_model(value));
@@ -183,7 +183,7 @@ Result<DetokenizeRequest> parse_detokenize(std::string_view body) {
 
 std::string render_tokenized(const TokenizeAnswer& answer) {
     std::string out;
-    JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.number("count", answer.tokens.size());
     json.number("max_model_len", answer.context);
@@ -202,7 +202,7 @@ std::string render_tokenized(const TokenizeAnswer& answer) {
 
 std::string render_detokenized(std::string_view text) {
     std::string out;
-    JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.string("prompt", text);
     json.end_object();
@@ -216,7 +216,7 @@ Result<UpstreamCall> encode_upstream(const TokenizeRequest& request, InstanceKin
     if (kind == InstanceKind::llama_server && messages != nullptr)
         return not_offered(kind, "/tokenize for messages");
     UpstreamCall call{std::string(tokenize_path), {}};
-    JsonWriter json(call.body);
+    json::Writer json(call.body);
     json.begin_object();
     if (kind == InstanceKind::llama_server) {
         json.string("content", std::get<std::string>(request.text));
@@ -243,7 +243,7 @@ Result<UpstreamCall> encode_upstream(const DetokenizeRequest& request, InstanceK
                                      std::string_view upstream_model) {
     if (kind == InstanceKind::openai) return not_offered(kind, detokenize_path);
     UpstreamCall call{std::string(detokenize_path), {}};
-    JsonWriter json(call.body);
+    json::Writer json(call.body);
     json.begin_object();
     if (kind != InstanceKind::llama_server) json.string("model", upstream_model);
     write_ids(json, request.tokens);
@@ -254,11 +254,11 @@ Result<UpstreamCall> encode_upstream(const DetokenizeRequest& request, InstanceK
 Result<TokenizeAnswer> read_tokenized(std::string_view body) {
     TokenizeAnswer answer;
     bool has_tokens = false;
-    const auto document = JsonDocument::parse(body);
-    const bool sound =
-        document && document->root().each_member([&](std::string_view key, const JsonValue& value) {
-            return read_answer_field(key, value, answer, has_tokens);
-        });
+    const auto document = json::Document::parse(body);
+    const bool sound = document && document->root().each_member(
+                                       [&](std::string_view key, const json::Value& value) {
+                                           return read_answer_field(key, value, answer, has_tokens);
+                                       });
     if (!sound || !has_tokens ||
         (answer.token_texts && answer.token_texts->size() != answer.tokens.size()))
         return strange("list of tokens");
@@ -267,14 +267,14 @@ Result<TokenizeAnswer> read_tokenized(std::string_view body) {
 
 Result<std::string> read_detokenized(std::string_view body) {
     std::optional<std::string> text;
-    const auto document = JsonDocument::parse(body);
+    const auto document = json::Document::parse(body);
     const bool sound =
-        document &&
-        document->root().each_member([&](std::string_view key, const JsonValue& value) -> Result<> {
-            if (key != "prompt" && key != "content") return {};
-            HF_TRY_ASSIGN(text, value.string());
-            return {};
-        });
+        document && document->root().each_member(
+                        [&](std::string_view key, const json::Value& value) -> Result<> {
+                            if (key != "prompt" && key != "content") return {};
+                            HF_TRY_ASSIGN(text, value.string());
+                            return {};
+                        });
     if (!sound || !text) return strange("text of tokens");
     return *std::move(text);
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 
 namespace holdfast::dialect {
 namespace {
@@ -229,7 +229,7 @@ private:
     const chat::Request& request_;
     InstanceKind kind_;
     const Delivered& delivered_;
-    JsonWriter json_;
+    json::Writer json_;
 };
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include <algorithm>
 
-#include "common/dialect/json_reader.h"
+#include "common/base/utf8.h"
 #include "common/dialect/upstream.h"
 #include "common/dialect/upstream_fault.h"
-#include "common/dialect/utf8.h"
+#include "common/json/reader.h"
 
 namespace holdfast::dialect {
 namespace {
@@ -17,16 +17,17 @@ constexpr std::size_t message_bytes_max = 1000;
 
 std::string shortened(std::string_view text) {
     std::string out(text.substr(0, message_bytes_max));
-    while (!out.empty() && !is_utf8(out) && out.size() + 4 > message_bytes_max) out.pop_back();
-    return is_utf8(out) ? out : std::string();
+    while (!out.empty() && !base::is_utf8(out) && out.size() + 4 > message_bytes_max)
+        out.pop_back();
+    return base::is_utf8(out) ? out : std::string();
 }
 
-void read_text(const JsonValue& value, std::string& target) {
+void read_text(const json::Value& value, std::string& target) {
     if (value.is_string()) target = shortened(*value.string());
 }
 
-void read_details(const JsonValue& value, UpstreamFault& fault) {
-    (void)value.each_member([&](std::string_view key, const JsonValue& member) -> base::Result<> {
+void read_details(const json::Value& value, UpstreamFault& fault) {
+    (void)value.each_member([&](std::string_view key, const json::Value& member) -> base::Result<> {
         if (key == "message" || key == "detail") {
             read_text(member, fault.message);
         } else if (key == "type") {
@@ -47,11 +48,11 @@ void read_details(const JsonValue& value, UpstreamFault& fault) {
 
 UpstreamFault read_fault(std::string_view body) {
     UpstreamFault fault;
-    const auto document = JsonDocument::parse(body);
+    const auto document = json::Document::parse(body);
     if (!document || !document->root().is_object()) return fault;
     read_details(document->root(), fault);
     (void)document->root().each_member(
-        [&](std::string_view key, const JsonValue& member) -> base::Result<> {
+        [&](std::string_view key, const json::Value& member) -> base::Result<> {
             if (key != "error") return {};
             if (member.is_object()) {
                 read_details(member, fault);

@@ -33,18 +33,19 @@ std::unexpected<base::Error> of_instance(base::Error error) {
 
 // One look-up, which may outlive those who wait for it: the system's resolver cannot be stopped.
 struct LookUp : Watchdog::Entry {
-    explicit LookUp(Executor executor) : done(executor) {}
+    explicit LookUp(loop::Executor executor) : done(executor) {}
     void expired() override { done.notify_later(); }
-    Wakeup done;
+    loop::Wakeup done;
     bool finished = false;
     Endpoints endpoints;
     std::string failure;
 };
 
-Task<void> look_up(std::shared_ptr<LookUp> state, std::string host, std::uint16_t port) {
-    asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver(co_await asio::this_coro::executor);
+loop::Task<void> look_up(std::shared_ptr<LookUp> state, std::string host, std::uint16_t port) {
+    asio::ip::basic_resolver<asio::ip::tcp, loop::Executor> resolver(
+        co_await asio::this_coro::executor);
     const auto [error, found] = co_await resolver.async_resolve(
-        host, std::to_string(port), asio::ip::resolver_base::numeric_service, as_result);
+        host, std::to_string(port), asio::ip::resolver_base::numeric_service, loop::as_result);
     for (const auto& entry : found) state->endpoints.push_back(entry.endpoint());
     if (error) state->failure = error.message();
     state->finished = true;
@@ -89,13 +90,14 @@ std::string request_head(const Url& url, const ClientRequest& request) {
 
 class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
 public:
-    Impl(Loop& loop, const base::Clock& clock, ClientLimits limits)
+    Impl(loop::Loop& loop, const base::Clock& clock, ClientLimits limits)
         : loop_(loop),
           watchdog_(std::make_shared<Watchdog>(loop, clock)),
           pool_(std::make_shared<ConnectionPool>(loop, clock, limits)) {}
 
-    Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
-                                                       ClientDeadlines deadlines, Abort* abort);
+    loop::Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
+                                                             ClientDeadlines deadlines,
+                                                             Abort* abort);
     void forget(const Url& url) { pool_->forget(address_of(url)); }
     void stop() {
         pool_->stop();
@@ -108,24 +110,24 @@ private:
     static std::string address_of(const Url& url) {
         return url.host + '|' + fmt::format_int(url.port).c_str();
     }
-    Task<base::Result<std::shared_ptr<ClientConnection>>> connect(const Url& url,
-                                                                  base::Deadline deadline,
-                                                                  Abort* abort);
-    Task<base::Result<Endpoints>> resolve(const Url& url, base::Deadline deadline);
-    Task<base::Result<Endpoints>> resolve_name(const Url& url, base::Deadline deadline);
+    loop::Task<base::Result<std::shared_ptr<ClientConnection>>> connect(const Url& url,
+                                                                        base::Deadline deadline,
+                                                                        Abort* abort);
+    loop::Task<base::Result<Endpoints>> resolve(const Url& url, base::Deadline deadline);
+    loop::Task<base::Result<Endpoints>> resolve_name(const Url& url, base::Deadline deadline);
     // `stale` becomes true if the peer had closed the connection before it said anything.
-    Task<Attempt> attempt(const std::string& address, const std::string& head,
-                          const ClientRequest& request,
-                          std::shared_ptr<ClientConnection> connection, base::Deadline deadline,
-                          bool& stale);
+    loop::Task<Attempt> attempt(const std::string& address, const std::string& head,
+                                const ClientRequest& request,
+                                std::shared_ptr<ClientConnection> connection,
+                                base::Deadline deadline, bool& stale);
 
-    Loop& loop_;
+    loop::Loop& loop_;
     std::shared_ptr<Watchdog> watchdog_;
     std::shared_ptr<ConnectionPool> pool_;
     std::unordered_map<std::string, Endpoints> last_good_;
 };
 
-Task<base::Result<Endpoints>> Client::Impl::resolve(const Url& url, base::Deadline deadline) {
+loop::Task<base::Result<Endpoints>> Client::Impl::resolve(const Url& url, base::Deadline deadline) {
     boost::system::error_code error;
     const auto literal = asio::ip::make_address(url.host, error);
     if (!error) co_return Endpoints{{literal, url.port}};
@@ -137,7 +139,8 @@ Task<base::Result<Endpoints>> Client::Impl::resolve(const Url& url, base::Deadli
     co_return co_await resolve_name(url, deadline);
 }
 
-Task<base::Result<Endpoints>> Client::Impl::resolve_name(const Url& url, base::Deadline deadline) {
+loop::Task<base::Result<Endpoints>> Client::Impl::resolve_name(const Url& url,
+                                                               base::Deadline deadline) {
     auto state = std::make_shared<LookUp>(loop_.get_executor());
     asio::co_spawn(loop_, look_up(state, url.host, url.port), asio::detached);
     if (!state->finished) {
@@ -162,9 +165,8 @@ Task<base::Result<Endpoints>> Client::Impl::resolve_name(const Url& url, base::D
                          state->failure);
 }
 
-Task<base::Result<std::shared_ptr<ClientConnection>>> Client::Impl::connect(const Url& url,
-                                                                            base::Deadline deadline,
-                                                                            Abort* abort) {
+loop::Task<base::Result<std::shared_ptr<ClientConnection>>> Client::Impl::connect(
+    const Url& url, base::Deadline deadline, Abort* abort) {
     HF_CO_TRY_ASSIGN(const Endpoints endpoints, co_await resolve(url, deadline));
     base::Error last;
     for (const auto& endpoint : endpoints) {
@@ -180,11 +182,9 @@ Task<base::Result<std::shared_ptr<ClientConnection>>> Client::Impl::connect(cons
     co_return std::unexpected(std::move(last));
 }
 
-Task<Client::Impl::Attempt> Client::Impl::attempt(const std::string& address,
-                                                  const std::string& head,
-                                                  const ClientRequest& request,
-                                                  std::shared_ptr<ClientConnection> connection,
-                                                  base::Deadline deadline, bool& stale) {
+loop::Task<Client::Impl::Attempt> Client::Impl::attempt(
+    const std::string& address, const std::string& head, const ClientRequest& request,
+    std::shared_ptr<ClientConnection> connection, base::Deadline deadline, bool& stale) {
     auto exchange = std::make_unique<ClientExchange>(pool_, address, connection, request.method);
     iovec parts[] = {
         {.iov_base = const_cast<char*>(head.data()), .iov_len = head.size()},
@@ -208,9 +208,10 @@ Task<Client::Impl::Attempt> Client::Impl::attempt(const std::string& address,
     co_return std::unexpected(answered.error());
 }
 
-Task<base::Result<std::unique_ptr<Exchange>>> Client::Impl::send(Url url, ClientRequest request,
-                                                                 ClientDeadlines deadlines,
-                                                                 Abort* abort) {
+loop::Task<base::Result<std::unique_ptr<Exchange>>> Client::Impl::send(Url url,
+                                                                       ClientRequest request,
+                                                                       ClientDeadlines deadlines,
+                                                                       Abort* abort) {
     if (!is_valid(request)) {
         co_return base::fail(base::Code::invalid, "the request holds characters HTTP forbids");
     }
@@ -234,13 +235,13 @@ Task<base::Result<std::unique_ptr<Exchange>>> Client::Impl::send(Url url, Client
     co_return of_instance(std::move(answer).error());
 }
 
-Client::Client(Loop& loop, const base::Clock& clock, ClientLimits limits)
+Client::Client(loop::Loop& loop, const base::Clock& clock, ClientLimits limits)
     : impl_(std::make_shared<Impl>(loop, clock, limits)) {}
 Client::~Client() { impl_->stop(); }
 
-Task<base::Result<std::unique_ptr<Exchange>>> Client::send(Url url, ClientRequest request,
-                                                           ClientDeadlines deadlines,
-                                                           Abort* abort) {
+loop::Task<base::Result<std::unique_ptr<Exchange>>> Client::send(Url url, ClientRequest request,
+                                                                 ClientDeadlines deadlines,
+                                                                 Abort* abort) {
     return impl_->send(std::move(url), std::move(request), deadlines, abort);
 }
 

@@ -10,7 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/http/message.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 
 namespace holdfast::http {
 
@@ -41,8 +41,8 @@ public:
     virtual const Headers& headers() const = 0;
     // The next piece of the body, decoded from chunks; empty at the proper end. The view holds
     // until the next call. A connection that ends early gives Code::unavailable, never an end.
-    virtual Task<base::Result<std::string_view>> read_some(base::Deadline deadline) = 0;
-    virtual Task<base::Result<std::string>> read_all(base::Deadline deadline) = 0;
+    virtual loop::Task<base::Result<std::string_view>> read_some(base::Deadline deadline) = 0;
+    virtual loop::Task<base::Result<std::string>> read_all(base::Deadline deadline) = 0;
 };
 
 struct ClientRequest {
@@ -58,7 +58,7 @@ struct ClientDeadlines {
 };
 
 // Ends, from outside, whatever wait a request is in (connect, head or body) by closing its
-// connection; the request fails with whatever error that makes. Loop thread only.
+// connection; the request fails with whatever error that makes. loop::Loop thread only.
 class Abort {
 public:
     void trigger() {
@@ -76,7 +76,7 @@ private:
 
 class Client {
 public:
-    Client(Loop& loop, const base::Clock& clock, ClientLimits limits = {});
+    Client(loop::Loop& loop, const base::Clock& clock, ClientLimits limits = {});
     ~Client();
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
@@ -85,9 +85,9 @@ public:
     // be closed before any response byte is replaced by a fresh one once, silently.
     // `abort`, if given, must outlive the request and its Exchange.
     // Errors: unavailable (connect, reset, garbage; Origin::instance), deadline, cancelled.
-    Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
-                                                       ClientDeadlines deadlines,
-                                                       Abort* abort = nullptr);
+    loop::Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
+                                                             ClientDeadlines deadlines,
+                                                             Abort* abort = nullptr);
     // Drops idle connections to that address (the instance is gone).
     void forget(const Url& url);
 

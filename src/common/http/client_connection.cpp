@@ -23,8 +23,8 @@ std::unexpected<base::Error> no_socket(int error) {
 
 }  // namespace
 
-Task<base::Result<>> ClientConnection::connect(asio::ip::tcp::endpoint endpoint,
-                                               base::Deadline deadline) {
+loop::Task<base::Result<>> ClientConnection::connect(asio::ip::tcp::endpoint endpoint,
+                                                     base::Deadline deadline) {
     base::UniqueFd socket(::socket(endpoint.protocol().family(),
                                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
     if (!socket) co_return no_socket(errno);
@@ -61,7 +61,7 @@ void ClientConnection::on_input() {
     }
 }
 
-ConnectionPool::ConnectionPool(Loop& loop, const base::Clock& clock, ClientLimits limits)
+ConnectionPool::ConnectionPool(loop::Loop& loop, const base::Clock& clock, ClientLimits limits)
     : limits(limits),
       clock(clock),
       loop_(loop),

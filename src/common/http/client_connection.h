@@ -15,14 +15,14 @@ namespace holdfast::http {
 
 class ConnectionPool;
 
-// Loop thread only. Belongs to an exchange or lies idle in the pool; there its watched input tells
-// at once when the peer closes it.
+// loop::Loop thread only. Belongs to an exchange or lies idle in the pool; there its watched input
+// tells at once when the peer closes it.
 class ClientConnection final : public Stream {
 public:
-    ClientConnection(Loop& loop, std::shared_ptr<Watchdog> watchdog)
+    ClientConnection(loop::Loop& loop, std::shared_ptr<Watchdog> watchdog)
         : Stream(loop, std::move(watchdog)) {}
 
-    Task<base::Result<>> connect(asio::ip::tcp::endpoint endpoint, base::Deadline deadline);
+    loop::Task<base::Result<>> connect(asio::ip::tcp::endpoint endpoint, base::Deadline deadline);
     void lend() { idle_ = false; }
     void rest(base::Deadline until);
 
@@ -31,10 +31,11 @@ private:
     bool idle_ = false;
 };
 
-// Idle connections by address. Loop thread only; outlives the client while exchanges are open.
+// Idle connections by address. loop::Loop thread only; outlives the client while exchanges are
+// open.
 class ConnectionPool {
 public:
-    ConnectionPool(Loop& loop, const base::Clock& clock, ClientLimits limits);
+    ConnectionPool(loop::Loop& loop, const base::Clock& clock, ClientLimits limits);
 
     // An idle connection that was open when last heard of, or nothing.
     std::shared_ptr<ClientConnection> take(const std::string& address);
@@ -50,7 +51,7 @@ public:
     const base::Clock& clock;
 
 private:
-    Loop& loop_;
+    loop::Loop& loop_;
     std::shared_ptr<Watchdog> watchdog_;
     // Newest last: those that lie longest time out first.
     std::unordered_map<std::string, std::deque<std::shared_ptr<ClientConnection>>> idle_;
@@ -66,15 +67,15 @@ public:
     ~ClientExchange() override;
 
     // Until the final head has come; informational ones are skipped.
-    Task<base::Result<>> read_head(base::Deadline deadline);
+    loop::Task<base::Result<>> read_head(base::Deadline deadline);
     bool heard_anything() const { return heard_anything_; }
     // The request could not be sent whole: the connection is of no use after the answer.
     void do_not_keep() { keep_ = false; }
 
     int status() const override { return head_.status; }
     const Headers& headers() const override { return head_.headers; }
-    Task<base::Result<std::string_view>> read_some(base::Deadline deadline) override;
-    Task<base::Result<std::string>> read_all(base::Deadline deadline) override;
+    loop::Task<base::Result<std::string_view>> read_some(base::Deadline deadline) override;
+    loop::Task<base::Result<std::string>> read_all(base::Deadline deadline) override;
 
 private:
     base::Result<bool> receive(Stream::Wake wake);

@@ -19,7 +19,7 @@ struct Answer {
     std::string body;
 };
 
-Task<base::Result<Answer>> fetch(Client& client, Url url, ClientRequest request) {
+loop::Task<base::Result<Answer>> fetch(Client& client, Url url, ClientRequest request) {
     ClientDeadlines deadlines;
     auto exchange = co_await client.send(std::move(url), std::move(request), deadlines);
     if (!exchange) co_return std::unexpected(exchange.error());
@@ -198,8 +198,8 @@ TEST_F(ClientTest, RefusesARequestThatWouldSplit) {
     EXPECT_EQ(fetch_from(1, request).error().code, base::Code::invalid);
 }
 
-Task<base::Result<Answer>> fetch_in_time(Client& client, Url url, base::Deadline head,
-                                         base::Deadline body) {
+loop::Task<base::Result<Answer>> fetch_in_time(Client& client, Url url, base::Deadline head,
+                                               base::Deadline body) {
     ClientDeadlines deadlines;
     deadlines.response_head = head;
     ClientRequest request;
@@ -230,7 +230,7 @@ TEST_F(ClientTest, GivesUpAtItsDeadlines) {
     EXPECT_EQ(late.error().code, base::Code::deadline);
 }
 
-Task<void> report(Client& client, Url url, std::promise<base::Result<Answer>>& result) {
+loop::Task<void> report(Client& client, Url url, std::promise<base::Result<Answer>>& result) {
     co_await asio::this_coro::throw_if_cancelled(false);
     ClientRequest request;
     auto answer = co_await fetch(client, std::move(url), std::move(request));
@@ -291,7 +291,7 @@ TEST(ClientLifetime, ALoopMayBeDestroyedWithAllItsWaits) {
     const base::SystemClock clock;
     std::promise<base::Result<Answer>> result;
     {
-        Loop loop;
+        loop::Loop loop;
         Client client(loop, clock);
         Url url;
         url.host = "127.0.0.1";

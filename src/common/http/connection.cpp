@@ -26,7 +26,7 @@ std::unexpected<base::Error> gone() {
 
 }  // namespace
 
-ServerShared::ServerShared(Loop& loop, const base::Clock& clock, ServerLimits limits,
+ServerShared::ServerShared(loop::Loop& loop, const base::Clock& clock, ServerLimits limits,
                            Handler handler, ErrorBody error_body)
     : clock(clock),
       limits(limits),
@@ -35,7 +35,7 @@ ServerShared::ServerShared(Loop& loop, const base::Clock& clock, ServerLimits li
       watchdog(std::make_shared<Watchdog>(loop, clock)),
       read_buffer(read_bytes) {}
 
-Connection::Connection(Loop& loop, std::shared_ptr<ServerShared> shared)
+Connection::Connection(loop::Loop& loop, std::shared_ptr<ServerShared> shared)
     : Stream(loop, shared->watchdog),
       shared_(std::move(shared)),
       reader_({shared_->limits.header_bytes_max, shared_->limits.header_fields_max},
@@ -61,7 +61,7 @@ bool Connection::open(base::UniqueFd socket, std::string peer) {
     return true;
 }
 
-Task<void> Connection::run(std::shared_ptr<Connection> self) {
+loop::Task<void> Connection::run(std::shared_ptr<Connection> self) {
     // A cancellation ends the handler's pending wait and nothing else.
     co_await asio::this_coro::throw_if_cancelled(false);
     co_await self->serve();
@@ -82,7 +82,7 @@ void Connection::stop() {
     if (phase_ == Phase::handling) client_left();
 }
 
-Task<void> Connection::serve() {
+loop::Task<void> Connection::serve() {
     while (co_await read_request()) {
         co_await handle();
         served_one_ = true;
@@ -95,7 +95,7 @@ Task<void> Connection::serve() {
 }
 
 // Collects one request. False when the connection is over, with a refusal answered.
-Task<bool> Connection::read_request() {
+loop::Task<bool> Connection::read_request() {
     phase_ = Phase::idle;
     bool in_body = false;
     Refusal refusal{0, {}};
@@ -157,7 +157,7 @@ bool Connection::feed(std::string_view bytes, Refusal& refusal) {
     return true;
 }
 
-Task<void> Connection::refuse(Refusal refusal) {
+loop::Task<void> Connection::refuse(Refusal refusal) {
     phase_ = Phase::closing;
     clear_deadline();
     keep_alive_ = false;
@@ -184,7 +184,7 @@ void Connection::begin_answer(RequestHead& head) {
     head.request.peer = peer_;
 }
 
-Task<void> Connection::handle() {
+loop::Task<void> Connection::handle() {
     RequestHead head = reader_.take();
     begin_answer(head);
     if (pipelined_.size() < pipelined_bytes_max) {
@@ -224,7 +224,7 @@ void Connection::settle_answer() {
     }
 }
 
-Task<void> Connection::linger() {
+loop::Task<void> Connection::linger() {
     phase_ = Phase::closing;
     if (!is_open() || client_gone_) co_return;
     shutdown_send();

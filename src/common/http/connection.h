@@ -16,9 +16,10 @@ namespace holdfast::http {
 
 class Connection;
 
-// What the connections of one server share. Loop thread only; lives until the last connection.
+// What the connections of one server share. loop::Loop thread only; lives until the last
+// connection.
 struct ServerShared {
-    ServerShared(Loop& loop, const base::Clock& clock, ServerLimits limits, Handler handler,
+    ServerShared(loop::Loop& loop, const base::Clock& clock, ServerLimits limits, Handler handler,
                  ErrorBody error_body);
 
     const base::Clock& clock;
@@ -40,13 +41,13 @@ struct ServerShared {
 
 class Connection final : public Stream, public Responder {
 public:
-    Connection(Loop& loop, std::shared_ptr<ServerShared> shared);
+    Connection(loop::Loop& loop, std::shared_ptr<ServerShared> shared);
     ~Connection() override;
 
     // Takes over an accepted, non-blocking socket. False if the loop cannot watch it.
     bool open(base::UniqueFd socket, std::string peer);
     // Serves the connection until it ends. `self` keeps it alive.
-    static Task<void> run(std::shared_ptr<Connection> self);
+    static loop::Task<void> run(std::shared_ptr<Connection> self);
     asio::cancellation_slot cancellation() { return cancel_handler_.slot(); }
 
     // The server drains: closes the connection if it is idle.
@@ -56,10 +57,10 @@ public:
     Connection* next() const { return next_; }
 
     // Responder.
-    Task<base::Result<>> send(Response response) override;
+    loop::Task<base::Result<>> send(Response response) override;
     void start(int status, Headers headers) override;
-    Task<base::Result<>> write(std::string_view bytes) override;
-    Task<base::Result<>> finish(std::string_view last) override;
+    loop::Task<base::Result<>> write(std::string_view bytes) override;
+    loop::Task<base::Result<>> finish(std::string_view last) override;
     bool client_gone() const override { return client_gone_; }
 
 private:
@@ -77,19 +78,19 @@ private:
     enum class Phase { idle, reading, handling, closing };
     enum class Answer { none, started, finished, broken };
 
-    Task<void> serve();
-    Task<bool> read_request();
+    loop::Task<void> serve();
+    loop::Task<bool> read_request();
     bool feed(std::string_view bytes, Refusal& refusal);
-    Task<void> refuse(Refusal refusal);
-    Task<void> handle();
-    Task<void> linger();
+    loop::Task<void> refuse(Refusal refusal);
+    loop::Task<void> handle();
+    loop::Task<void> linger();
     void begin_answer(RequestHead& head);
     void settle_answer();
     void on_input() override;
     void client_left();
     bool keeps_alive() const;
     ConnectionLine connection_line() const;
-    Task<base::Result<>> send_rest(std::span<iovec> parts, base::Result<bool> tried);
+    loop::Task<base::Result<>> send_rest(std::span<iovec> parts, base::Result<bool> tried);
     base::Result<> check_writable() const;
 
     std::shared_ptr<ServerShared> shared_;

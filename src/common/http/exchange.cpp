@@ -56,7 +56,7 @@ base::Result<bool> ClientExchange::receive(Stream::Wake wake) {
     return true;
 }
 
-Task<base::Result<>> ClientExchange::read_head(base::Deadline deadline) {
+loop::Task<base::Result<>> ClientExchange::read_head(base::Deadline deadline) {
     while (true) {
         connection_->set_deadline(deadline);
         const Stream::Wake wake = co_await connection_->wait_input();
@@ -93,7 +93,7 @@ base::Result<bool> ClientExchange::scan_head() {
     return false;
 }
 
-Task<base::Result<std::string_view>> ClientExchange::read_some(base::Deadline deadline) {
+loop::Task<base::Result<std::string_view>> ClientExchange::read_some(base::Deadline deadline) {
     while (true) {
         if (done_) co_return std::string_view();
         if (!connection_) co_return unavailable("the connection has been lost before");
@@ -173,7 +173,7 @@ void ClientExchange::body_done() {
     connection_.reset();
 }
 
-Task<base::Result<std::string>> ClientExchange::read_all(base::Deadline deadline) {
+loop::Task<base::Result<std::string>> ClientExchange::read_all(base::Deadline deadline) {
     std::string body;
     while (true) {
         HF_CO_TRY_ASSIGN(const std::string_view piece, co_await read_some(deadline));

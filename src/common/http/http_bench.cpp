@@ -16,7 +16,7 @@ namespace {
 
 constexpr int events_per_answer = 1000;
 
-Task<void> hello(Request request, Responder& responder) {
+loop::Task<void> hello(Request request, Responder& responder) {
     if (request.path == "/hello") {
         Response response;
         response.body = "hello";
@@ -55,18 +55,18 @@ public:
 private:
     base::UniqueFd listener_;
     base::SystemClock clock_;
-    Loop loop_;
+    loop::Loop loop_;
     std::optional<Server> server_;
     std::thread thread_;
 };
 
 struct Round {
-    Loop& loop;
+    loop::Loop& loop;
     int running;
     bool failed = false;
 };
 
-Task<void> fetch_many(Client& client, Url url, std::string path, int count, bool& failed) {
+loop::Task<void> fetch_many(Client& client, Url url, std::string path, int count, bool& failed) {
     const ClientDeadlines deadlines;
     for (int i = 0; i < count; ++i) {
         ClientRequest request;
@@ -83,7 +83,7 @@ Task<void> fetch_many(Client& client, Url url, std::string path, int count, bool
 }
 
 // The client's idle connections keep the loop busy, so the last one to finish stops it.
-Task<void> take_part(Client& client, Url url, std::string path, int count, Round& round) {
+loop::Task<void> take_part(Client& client, Url url, std::string path, int count, Round& round) {
     co_await fetch_many(client, std::move(url), std::move(path), count, round.failed);
     if (--round.running == 0) round.loop.stop();
 }
@@ -93,7 +93,7 @@ void fetch(benchmark::State& state, const std::string& path, int count, int item
     RunningServer server;
     const base::SystemClock clock;
     const int connections = static_cast<int>(state.range(0));
-    Loop loop(1);
+    loop::Loop loop(1);
     Client client(loop, clock);
     for (auto _ : state) {
         Round round{.loop = loop, .running = connections};

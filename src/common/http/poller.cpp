@@ -12,7 +12,7 @@ namespace holdfast::http {
 asio::execution_context::id Poller::id;
 
 Poller::Poller(asio::execution_context& loop)
-    : asio::execution_context::service(loop), set_(static_cast<Loop&>(loop).get_executor()) {
+    : asio::execution_context::service(loop), set_(static_cast<loop::Loop&>(loop).get_executor()) {
     base::UniqueFd set(::epoll_create1(EPOLL_CLOEXEC));
     HF_ASSERT(set);
     set_.assign(set.release());

@@ -12,11 +12,11 @@
 
 #include "common/base/error.h"
 #include "common/base/unique_fd.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 
 namespace holdfast::http {
 
-// Loop thread only. Belongs to its loop (`asio::use_service<Poller>(loop)`) and dies with it.
+// loop::Loop thread only. Belongs to its loop (`asio::use_service<Poller>(loop)`) and dies with it.
 // While something is registered the loop has work.
 class Poller final : public asio::execution_context::service {
 public:
@@ -49,7 +49,7 @@ public:
     void remove(Watcher& watcher, int fd);
 
 private:
-    using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
+    using Descriptor = asio::posix::basic_stream_descriptor<loop::Executor>;
     static constexpr int events_at_once = 64;
 
     void shutdown() override;

@@ -14,7 +14,7 @@ namespace {
 // One end of a connection, registered; `say` makes the other end speak.
 class Ear final : public Poller::Watcher {
 public:
-    explicit Ear(Loop& loop) : poller_(asio::use_service<Poller>(loop)) {
+    explicit Ear(loop::Loop& loop) : poller_(asio::use_service<Poller>(loop)) {
         int ends[2] = {-1, -1};
         EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
         own_.reset(ends[0]);
@@ -50,7 +50,7 @@ private:
 };
 
 TEST(Poller, TellsEveryWatcherOfABurstOnce) {
-    Loop loop(1);
+    loop::Loop loop(1);
     std::vector<std::unique_ptr<Ear>> ears;
     ears.reserve(200);
     for (int i = 0; i < 200; ++i) ears.push_back(std::make_unique<Ear>(loop));
@@ -66,7 +66,7 @@ TEST(Poller, TellsEveryWatcherOfABurstOnce) {
 }
 
 TEST(Poller, TellsAgainOfBytesThatComeBehindUnreadOnes) {
-    Loop loop(1);
+    loop::Loop loop(1);
     Ear ear(loop);
     ear.on_input = [&] { ear.inputs < 3 ? ear.say() : ear.stop(); };
     ear.say();
@@ -77,7 +77,7 @@ TEST(Poller, TellsAgainOfBytesThatComeBehindUnreadOnes) {
 // Both events come with one look at the set; the second belongs to nobody any more when its turn
 // comes, although its descriptor has already been given to someone else.
 TEST(Poller, DropsTheEventOfAWatcherThatIsRemovedInTheSameTurn) {
-    Loop loop(1);
+    loop::Loop loop(1);
     Ear first(loop), second(loop);
     std::unique_ptr<Ear> newcomer;
     int reused = -1;
@@ -99,7 +99,7 @@ TEST(Poller, DropsTheEventOfAWatcherThatIsRemovedInTheSameTurn) {
 }
 
 TEST(Poller, LetsAWatcherDestroyItselfAndOthers) {
-    Loop loop(1);
+    loop::Loop loop(1);
     std::vector<std::unique_ptr<Ear>> ears;
     ears.reserve(10);
     for (int i = 0; i < 10; ++i) ears.push_back(std::make_unique<Ear>(loop));
@@ -117,7 +117,7 @@ TEST(Poller, LetsAWatcherDestroyItselfAndOthers) {
 }
 
 TEST(Poller, KeepsTheLoopBusyWhileSomethingIsRegistered) {
-    Loop loop(1);
+    loop::Loop loop(1);
     Ear ear(loop);
     loop.poll();
     EXPECT_FALSE(loop.stopped());
@@ -132,7 +132,7 @@ TEST(Poller, KeepsTheLoopBusyWhileSomethingIsRegistered) {
 }
 
 TEST(Poller, TellsWatchersThatTheirLoopIsGone) {
-    auto loop = std::make_unique<Loop>(1);
+    auto loop = std::make_unique<loop::Loop>(1);
     Ear ear(*loop);
     loop->poll();
     loop.reset();

@@ -30,7 +30,7 @@ bool has_no_body(int status) { return status < 200 || status == 204 || status ==
 // What try_write left over, or its failure. Nearly always the kernel takes everything at once, and
 // the callers spare themselves this coroutine. What lies in the shared head buffer is copied first,
 // because other connections use that buffer meanwhile.
-Task<base::Result<>> Connection::send_rest(std::span<iovec> parts, base::Result<bool> tried) {
+loop::Task<base::Result<>> Connection::send_rest(std::span<iovec> parts, base::Result<bool> tried) {
     base::Result<> sent;
     if (tried) {
         std::string head;
@@ -50,7 +50,7 @@ Task<base::Result<>> Connection::send_rest(std::span<iovec> parts, base::Result<
     co_return base::Result<>();
 }
 
-Task<base::Result<>> Connection::send(Response response) {
+loop::Task<base::Result<>> Connection::send(Response response) {
     HF_ASSERT(answer_ == Answer::none || answer_ == Answer::broken);
     HF_CO_TRY(check_writable());
     if (shared_->draining) keep_alive_ = false;
@@ -88,7 +88,7 @@ void Connection::start(int status, Headers headers) {
     pending_head_.append("\r\n");
 }
 
-Task<base::Result<>> Connection::write(std::string_view bytes) {
+loop::Task<base::Result<>> Connection::write(std::string_view bytes) {
     HF_ASSERT(answer_ == Answer::started || answer_ == Answer::broken);
     HF_CO_TRY(check_writable());
     if (head_only_) bytes = {};
@@ -104,7 +104,7 @@ Task<base::Result<>> Connection::write(std::string_view bytes) {
     co_return base::Result<>();
 }
 
-Task<base::Result<>> Connection::finish(std::string_view last) {
+loop::Task<base::Result<>> Connection::finish(std::string_view last) {
     HF_ASSERT(answer_ == Answer::started || answer_ == Answer::broken);
     HF_CO_TRY(check_writable());
     if (head_only_) last = {};

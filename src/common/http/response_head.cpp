@@ -69,7 +69,7 @@ std::string_view reason_phrase(int status) {
         case 505:
             return "HTTP Version Not Supported";
         case 508:
-            return "Loop Detected";
+            return "loop::Loop Detected";
         default:
             return "Unknown";
     }

@@ -27,8 +27,8 @@ base::UniqueFd open_reserve() { return base::UniqueFd(::open("/dev/null", O_RDON
 
 class Server::Impl : public std::enable_shared_from_this<Server::Impl>, Watchdog::Entry {
 public:
-    Impl(Loop& loop, const base::Clock& clock, int listener, ServerLimits limits, Handler handler,
-         ErrorBody error_body)
+    Impl(loop::Loop& loop, const base::Clock& clock, int listener, ServerLimits limits,
+         Handler handler, ErrorBody error_body)
         : loop_(loop),
           shared_(std::make_shared<ServerShared>(loop, clock, limits, std::move(handler),
                                                  std::move(error_body))),
@@ -136,7 +136,7 @@ private:
         }
         target->load_.fetch_add(1, std::memory_order_relaxed);
         if (target.get() == this) return serve(std::move(fd), address);
-        Loop& loop = target->loop_;
+        loop::Loop& loop = target->loop_;
         asio::post(loop, [target = std::move(target), fd = std::move(fd), address]() mutable {
             target->serve(std::move(fd), address);
         });
@@ -189,9 +189,9 @@ private:
         watch_listener();
     }
 
-    using Acceptor = asio::basic_socket_acceptor<asio::ip::tcp, Executor>;
+    using Acceptor = asio::basic_socket_acceptor<asio::ip::tcp, loop::Executor>;
 
-    Loop& loop_;
+    loop::Loop& loop_;
     std::shared_ptr<ServerShared> shared_;
     Acceptor acceptor_;
     base::UniqueFd listener_;
@@ -203,7 +203,7 @@ private:
     bool stopped_ = false;
 };
 
-Server::Server(Loop& loop, const base::Clock& clock, int listener, ServerLimits limits,
+Server::Server(loop::Loop& loop, const base::Clock& clock, int listener, ServerLimits limits,
                Handler handler, ErrorBody error_body)
     : impl_(std::make_shared<Impl>(loop, clock, listener, limits, std::move(handler),
                                    std::move(error_body))) {}

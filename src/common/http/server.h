@@ -14,7 +14,7 @@
 #include "common/base/error.h"
 #include "common/base/unique_fd.h"
 #include "common/http/message.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 
 namespace holdfast::http {
 
@@ -38,15 +38,15 @@ public:
     virtual ~Responder() = default;
 
     // A whole answer: head and body leave in one gathered write.
-    virtual Task<base::Result<>> send(Response response) = 0;
+    virtual loop::Task<base::Result<>> send(Response response) = 0;
 
     // Head of a streamed answer. Chunked for HTTP/1.1, until close for HTTP/1.0. The head is kept
     // back and leaves with the first `write`, in one gathered write.
     virtual void start(int status, Headers headers) = 0;
     // One chunk. Completes when the kernel has taken it: a slow client pauses the caller here.
-    virtual Task<base::Result<>> write(std::string_view bytes) = 0;
+    virtual loop::Task<base::Result<>> write(std::string_view bytes) = 0;
     // The terminating chunk; `last` goes before it in the same write.
-    virtual Task<base::Result<>> finish(std::string_view last = {}) = 0;
+    virtual loop::Task<base::Result<>> finish(std::string_view last = {}) = 0;
 
     // The client closed its connection (also its sending half) while the answer was under way.
     // When that happens the handler's pending wait is cancelled (asio cancellation, terminal) too;
@@ -54,18 +54,18 @@ public:
     virtual bool client_gone() const = 0;
 };
 
-using Handler = std::function<Task<void>(Request request, Responder& responder)>;
+using Handler = std::function<loop::Task<void>(Request request, Responder& responder)>;
 
 // Parse errors are answered by the server itself; this renders their body (an API's error object).
 using ErrorBody = std::function<Response(int status, std::string_view reason)>;
 
-// Loop thread only. Stop in two steps: `drain` (no new connections, idle ones closed, answers say
-// `Connection: close`), then destroy once `connections()` is 0 or the patience is over.
+// loop::Loop thread only. Stop in two steps: `drain` (no new connections, idle ones closed, answers
+// say `Connection: close`), then destroy once `connections()` is 0 or the patience is over.
 class Server {
 public:
     // `listener` is a listening TCP socket; it is duplicated, so several servers may share it.
-    Server(Loop& loop, const base::Clock& clock, int listener, ServerLimits limits, Handler handler,
-           ErrorBody error_body);
+    Server(loop::Loop& loop, const base::Clock& clock, int listener, ServerLimits limits,
+           Handler handler, ErrorBody error_body);
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;

@@ -6,8 +6,8 @@
 #include <array>
 
 #include "common/http/refused_requests.h"
-#include "common/http/sleep.h"
 #include "common/http/test_world.h"
+#include "common/loop/sleep.h"
 
 namespace holdfast::http {
 namespace {
@@ -60,8 +60,8 @@ TEST(Server, AnswersPipelinedRequestsInOrder) {
     }
 }
 
-Task<void> echo_after_a_turn(Request request, Responder& responder) {
-    co_await sleep_for(1ms);
+loop::Task<void> echo_after_a_turn(Request request, Responder& responder) {
+    co_await loop::sleep_for(1ms);
     co_await echo(std::move(request), responder);
 }
 
@@ -163,7 +163,7 @@ TEST(Server, ClosesSlowHeadsAndIdleConnectionsAtTheirDeadlines) {
     server.await_connections(0);
 }
 
-Task<void> stream_three(Request, Responder& responder) {
+loop::Task<void> stream_three(Request, Responder& responder) {
     Headers headers;
     headers.add("Content-Type", "text/event-stream");
     responder.start(200, std::move(headers));
@@ -193,7 +193,7 @@ TEST(Server, StreamsInChunksAndUntilCloseForOldClients) {
     EXPECT_EQ(old.end(), RawSocket::End::closed);
 }
 
-Task<void> break_off(Request request, Responder& responder) {
+loop::Task<void> break_off(Request request, Responder& responder) {
     if (request.path == "/silent") co_return;
     if (request.path == "/throw") throw std::runtime_error("a bug");
     responder.start(200, Headers());
@@ -225,11 +225,11 @@ struct Witness {
     std::promise<std::string> settled;
 };
 
-Task<void> wait_and_settle(Witness& witness, Responder& responder) {
+loop::Task<void> wait_and_settle(Witness& witness, Responder& responder) {
     witness.started.set_value();
-    co_await sleep_for(1h);
+    co_await loop::sleep_for(1h);
     std::string seen = responder.client_gone() ? "gone" : "there";
-    co_await sleep_for(1ms);
+    co_await loop::sleep_for(1ms);
     Response response;
     const auto sent = co_await responder.send(std::move(response));
     seen += sent ? " sent" : sent.error().code == base::Code::cancelled ? " cancelled" : " failed";
@@ -329,7 +329,7 @@ struct SlowWitness {
     std::promise<base::Code> failed;
 };
 
-Task<void> write_for_ever(SlowWitness& witness, Responder& responder) {
+loop::Task<void> write_for_ever(SlowWitness& witness, Responder& responder) {
     responder.start(200, Headers());
     const std::string piece(100'000, 'x');
     while (true) {
@@ -457,7 +457,7 @@ TEST(Server, ServesIpv6) {
     EXPECT_EQ(status_of(client.read_answer()), 200);
 }
 
-Task<void> split_response(Request, Responder& responder) {
+loop::Task<void> split_response(Request, Responder& responder) {
     Response response;
     response.headers.add("X-Good", "1");
     response.headers.add("X-Bad", "1\r\nX-Injected: 1");

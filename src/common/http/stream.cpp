@@ -19,7 +19,7 @@ std::unexpected<base::Error> lost(std::string_view what) {
 
 }  // namespace
 
-Stream::Stream(Loop& loop, std::shared_ptr<Watchdog> watchdog)
+Stream::Stream(loop::Loop& loop, std::shared_ptr<Watchdog> watchdog)
     : watchdog_(std::move(watchdog)),
       executor_(loop.get_executor()),
       poller_(asio::use_service<Poller>(loop)),
@@ -72,7 +72,7 @@ void Stream::watch_input() {
     asio::post(executor_, [self = shared_from_this()] { self->tell_input(); });
 }
 
-Task<Stream::Wake> Stream::wait_input() {
+loop::Task<Stream::Wake> Stream::wait_input() {
     expired_ = false;
     if (!input_ready_ && is_open()) {
         const auto [error] = co_await input_.wait();
@@ -81,7 +81,7 @@ Task<Stream::Wake> Stream::wait_input() {
     co_return expired_ ? Wake::expired : Wake::input;
 }
 
-Task<bool> Stream::wait_output() {
+loop::Task<bool> Stream::wait_output() {
     expired_ = false;
     const auto [error] = co_await output_.wait();
     co_return !error && is_open();
@@ -133,7 +133,7 @@ base::Result<bool> Stream::try_write(std::span<iovec>& parts) {
     }
 }
 
-Task<base::Result<>> Stream::write(std::span<iovec> parts, base::Duration progress) {
+loop::Task<base::Result<>> Stream::write(std::span<iovec> parts, base::Duration progress) {
     expired_ = false;
     while (true) {
         const auto done = try_write(parts);

@@ -12,9 +12,9 @@
 #include "common/base/error.h"
 #include "common/base/unique_fd.h"
 #include "common/http/poller.h"
-#include "common/http/task.h"
-#include "common/http/wakeup.h"
 #include "common/http/watchdog.h"
+#include "common/loop/task.h"
+#include "common/loop/wakeup.h"
 
 namespace holdfast::http {
 
@@ -23,7 +23,8 @@ inline iovec part(std::string_view bytes) {
     return {.iov_base = const_cast<char*>(bytes.data()), .iov_len = bytes.size()};
 }
 
-// Loop thread only. Must be owned by a shared_ptr: events keep it alive while they are handled.
+// loop::Loop thread only. Must be owned by a shared_ptr: events keep it alive while they are
+// handled.
 //
 // Input is watched rather than read: while nothing comes, a connection owns no buffer. The socket
 // is registered once, so a request costs one receive and one send and nothing else.
@@ -31,12 +32,12 @@ class Stream : public std::enable_shared_from_this<Stream>,
                protected Watchdog::Entry,
                private Poller::Watcher {
 public:
-    Stream(Loop& loop, std::shared_ptr<Watchdog> watchdog);
+    Stream(loop::Loop& loop, std::shared_ptr<Watchdog> watchdog);
 
     enum class Wake { input, expired, cancelled };
     // Waits until there is something to read: bytes, the end, or an error. There may turn out to be
     // nothing.
-    Task<Wake> wait_input();
+    loop::Task<Wake> wait_input();
     // Asks for one call of on_input when something is there that nobody waits for.
     void watch_input();
 
@@ -50,7 +51,7 @@ public:
     // Sends as much as the kernel takes and advances `parts`. True when all is sent.
     base::Result<bool> try_write(std::span<iovec>& parts);
     // Sends all. With `progress` set each byte taken moves the deadline on by that much.
-    Task<base::Result<>> write(std::span<iovec> parts, base::Duration progress = {});
+    loop::Task<base::Result<>> write(std::span<iovec> parts, base::Duration progress = {});
 
     void set_deadline(base::Deadline deadline) { watchdog_->watch(*this, deadline); }
     void clear_deadline() { watchdog_->clear(*this); }
@@ -68,7 +69,7 @@ protected:
     // Takes over a connected or connecting, non-blocking socket.
     base::Result<> open(base::UniqueFd socket);
     // Waits until the socket takes bytes or has connected. False if cancelled or closed meanwhile.
-    Task<bool> wait_output();
+    loop::Task<bool> wait_output();
     // Something came while nobody was in wait_input. The watch has to be set again by the owner.
     virtual void on_input() {}
     void expired() final;
@@ -81,11 +82,11 @@ private:
     void abandoned() final;
     void tell_input();
 
-    Executor executor_;
+    loop::Executor executor_;
     Poller& poller_;
     base::UniqueFd socket_;
-    Wakeup input_;
-    Wakeup output_;
+    loop::Wakeup input_;
+    loop::Wakeup output_;
     bool registered_ = false;
     bool watching_ = false;
     bool input_ready_ = false;      // something has come since a read found nothing

@@ -32,7 +32,7 @@ public:
         thread_.join();
     }
 
-    Loop& loop() { return loop_; }
+    loop::Loop& loop() { return loop_; }
 
     template <class Function>
     auto call(Function function) {
@@ -43,13 +43,13 @@ public:
     }
 
     template <class T>
-    T run(Task<T> task) {
+    T run(loop::Task<T> task) {
         return asio::co_spawn(loop_, std::move(task), asio::use_future).get();
     }
 
 private:
-    Loop loop_;
-    asio::executor_work_guard<Executor> guard_;
+    loop::Loop loop_;
+    asio::executor_work_guard<loop::Executor> guard_;
     std::thread thread_;
 };
 
@@ -198,7 +198,7 @@ private:
 };
 
 // Answers with what came: "METHOD path?query body".
-inline Task<void> echo(Request request, Responder& responder) {
+inline loop::Task<void> echo(Request request, Responder& responder) {
     Response response;
     response.body = request.method + " " + request.path + "?" + request.query + " " + request.body;
     co_await responder.send(std::move(response));

@@ -4,7 +4,7 @@
 
 namespace holdfast::http {
 
-Watchdog::Watchdog(Loop& loop, const base::Clock& clock)
+Watchdog::Watchdog(loop::Loop& loop, const base::Clock& clock)
     : clock_(clock), timer_(loop.get_executor()) {
     anchor_.next_ = anchor_.previous_ = &anchor_;
 }

@@ -8,11 +8,12 @@
 #include <memory>
 
 #include "common/base/clock.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 
 namespace holdfast::http {
 
-// Loop thread only. Owned by shared_ptr, because the timer's handler outlives a Server or Client.
+// loop::Loop thread only. Owned by shared_ptr, because the timer's handler outlives a Server or
+// Client.
 class Watchdog : public std::enable_shared_from_this<Watchdog> {
 public:
     static constexpr std::chrono::milliseconds tick{50};
@@ -42,7 +43,7 @@ public:
         base::Instant at_ = base::Instant::max();
     };
 
-    Watchdog(Loop& loop, const base::Clock& clock);
+    Watchdog(loop::Loop& loop, const base::Clock& clock);
     ~Watchdog();
 
     void watch(Entry& entry, base::Deadline deadline);
@@ -61,7 +62,7 @@ private:
 
     const base::Clock& clock_;
     asio::basic_waitable_timer<std::chrono::steady_clock,
-                               asio::wait_traits<std::chrono::steady_clock>, Executor>
+                               asio::wait_traits<std::chrono::steady_clock>, loop::Executor>
         timer_;
     Anchor anchor_;                                  // head of a circular list
     base::Instant earliest_ = base::Instant::max();  // no entry expires before this

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "common/http/request_rules.h"
-#include "common/http/sleep.h"
+#include "common/loop/sleep.h"
 #include "common/telemetry/access.h"
 
 namespace holdfast::worker {
@@ -89,7 +89,7 @@ base::Result<> Answer::submit(engine::Engine& engine) {
     return {};
 }
 
-http::Task<void> Answer::run() {
+loop::Task<void> Answer::run() {
     auto checked = check_headers();
     if (checked) {
         base::Result<> submitted;
@@ -117,7 +117,7 @@ http::Task<void> Answer::run() {
     }
 }
 
-http::Task<void> Answer::refuse(base::Error error) {
+loop::Task<void> Answer::refuse(base::Error error) {
     call_.finish = "error";
     error_ = error;
     co_await worker_.send_error(call_, error);
@@ -173,7 +173,7 @@ void Answer::start() {
     call_.responder.start(200, std::move(fields));
 }
 
-http::Task<void> Answer::write_stream() {
+loop::Task<void> Answer::write_stream() {
     base::Instant last_write = worker_.clock_.now();
     while (!call_.responder.client_gone()) {
         out_.clear();
@@ -208,7 +208,7 @@ http::Task<void> Answer::write_stream() {
             if (step == Step::waiting) co_await bell_->wait(ping_every);
             if (step == Step::paced) {
                 const std::chrono::duration<double> gap(1 / worker_.settings_.tokens_per_second);
-                co_await http::sleep_for(std::chrono::duration_cast<base::Duration>(gap));
+                co_await loop::sleep_for(std::chrono::duration_cast<base::Duration>(gap));
             }
         } else if (step == Step::waiting) {
             co_await bell_->wait(ping_every - silence);
@@ -216,7 +216,7 @@ http::Task<void> Answer::write_stream() {
     }
 }
 
-http::Task<void> Answer::write_whole() {
+loop::Task<void> Answer::write_whole() {
     while (!call_.responder.client_gone()) {
         const Step step = collect();
         if (step == Step::failed) {

@@ -19,7 +19,7 @@ public:
     Answer(const Answer&) = delete;
     Answer& operator=(const Answer&) = delete;
 
-    http::Task<void> run();
+    loop::Task<void> run();
 
 private:
     enum class Step { waiting, paced, more, finished, failed };
@@ -28,9 +28,9 @@ private:
     // On the pool: body to request to the engine's queue.
     base::Result<> submit(engine::Engine& engine);
     Step collect();
-    http::Task<void> write_stream();
-    http::Task<void> write_whole();
-    http::Task<void> refuse(base::Error error);
+    loop::Task<void> write_stream();
+    loop::Task<void> write_whole();
+    loop::Task<void> refuse(base::Error error);
     void observe(const chat::Event& event);
     void start();
     http::Headers headers(std::string_view content_type) const;

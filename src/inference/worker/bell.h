@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "common/base/clock.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 
 namespace holdfast::worker {
 
@@ -16,29 +16,27 @@ namespace holdfast::worker {
 // waited for count as one.
 class Bell : public std::enable_shared_from_this<Bell> {
 public:
-    explicit Bell(const http::Executor& executor) : timer_(executor) {}
+    explicit Bell(const loop::Executor& executor) : timer_(executor) {}
 
     // Any thread; cheap when it has been rung already.
     void ring() {
         if (rung_.exchange(true, std::memory_order_acq_rel)) return;
-        http::asio::post(timer_.get_executor(),
-                         [self = shared_from_this()] { self->timer_.cancel(); });
+        asio::post(timer_.get_executor(), [self = shared_from_this()] { self->timer_.cancel(); });
     }
 
     // Until it rings, `longest` has passed, or the task is cancelled; perhaps earlier.
-    http::Task<void> wait(base::Duration longest) {
+    loop::Task<void> wait(base::Duration longest) {
         if (!rung_.load(std::memory_order_acquire)) {
             timer_.expires_after(longest);
-            co_await timer_.async_wait(http::as_result);
+            co_await timer_.async_wait(loop::as_result);
         }
         rung_.store(false, std::memory_order_release);
     }
 
 private:
     using Timer =
-        http::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                         http::asio::wait_traits<std::chrono::steady_clock>,
-                                         http::Executor>;
+        asio::basic_waitable_timer<std::chrono::steady_clock,
+                                   asio::wait_traits<std::chrono::steady_clock>, loop::Executor>;
     std::atomic<bool> rung_{false};
     Timer timer_;
 };

@@ -1,22 +1,22 @@
 // The routes that say how the worker is and what it serves.
 #include <unistd.h>
 
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 #include "inference/worker/call.h"
 #include "inference/worker/worker.h"
 
 namespace holdfast::worker {
 
-using dialect::JsonWriter;
+using json::Writer;
 
-http::Task<void> Worker::get_liveness(Call& call) {
+loop::Task<void> Worker::get_liveness(Call& call) {
     co_await send_json(call, 200, R"({"live":true})");
 }
 
 std::string Worker::readiness() const {
     const engine::Stats stats = loaded() ? serving_.engine->stats() : engine::Stats();
     std::string body;
-    JsonWriter json(body);
+    json::Writer json(body);
     json.begin_object();
     json.boolean("ready", loaded() && !draining_);
     json.key("reasons");
@@ -39,13 +39,13 @@ std::string Worker::readiness() const {
     return body;
 }
 
-http::Task<void> Worker::get_readiness(Call& call) {
+loop::Task<void> Worker::get_readiness(Call& call) {
     co_await send_json(call, check_ready() ? 200 : 503, readiness());
 }
 
-http::Task<void> Worker::get_health(Call& call) {
+loop::Task<void> Worker::get_health(Call& call) {
     std::string body;
-    JsonWriter json(body);
+    json::Writer json(body);
     json.begin_object();
     json.string("status", draining_ ? "draining" : loaded() ? "ok" : "loading");
     json.string("model", settings_.model);
@@ -53,7 +53,7 @@ http::Task<void> Worker::get_health(Call& call) {
     co_await send_json(call, check_ready() ? 200 : 503, std::move(body));
 }
 
-http::Task<void> Worker::get_metrics(Call& call) {
+loop::Task<void> Worker::get_metrics(Call& call) {
     http::Response response;
     response.headers.add("Content-Type", std::string(telemetry::metrics_content_type));
     response.headers.add("x-request-id", call.request_id);
@@ -64,7 +64,7 @@ http::Task<void> Worker::get_metrics(Call& call) {
 
 std::string Worker::model_object() const {
     std::string out;
-    JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.string("id", settings_.model);
     json.string("object", "model");
@@ -80,7 +80,7 @@ std::string Worker::model_object() const {
 }
 
 // The list, or one model by its name.
-http::Task<void> Worker::get_models(Call& call) {
+loop::Task<void> Worker::get_models(Call& call) {
     const auto ready = check_ready();
     if (!loaded()) {
         co_await send_error(call, ready.error());

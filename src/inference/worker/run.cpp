@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "common/base/notify.h"
-#include "common/http/sleep.h"
+#include "common/loop/sleep.h"
 #include "common/telemetry/process.h"
 #include "inference/model/model.h"
 #include "inference/text/chat_format.h"
@@ -19,8 +19,6 @@
 
 namespace holdfast::worker {
 namespace {
-
-namespace asio = http::asio;
 
 constexpr std::chrono::milliseconds tick{250};
 // After the last answer clients get this long to take its bytes and to close.
@@ -61,7 +59,7 @@ public:
         : options_(std::move(options)),
           notifier_(base::Notifier::from_environment()),
           watchdog_(base::watchdog_interval()),
-          loop_(std::make_unique<http::Loop>(1)),
+          loop_(std::make_unique<loop::Loop>(1)),
           worker_(loop_->get_executor(), clock_, entropy_, registry_, settings()),
           signals_(std::in_place, loop_->get_executor(), SIGTERM, SIGINT) {
         telemetry::add_process_metrics(registry_);
@@ -159,7 +157,7 @@ private:
     }
 
     // Status while loading, the watchdog's sign while the engine moves, the end of a drain.
-    http::Task<void> keep_watch() {
+    loop::Task<void> keep_watch() {
         base::Duration since_sign{};
         int shown_percent = 0;
         std::optional<base::Instant> quiet_since;
@@ -167,7 +165,7 @@ private:
             watchdog_ ? base::Duration(*watchdog_) / 4 : base::Duration::max();
         const base::Duration pause = std::min<base::Duration>(tick, sign_every);
         while (true) {
-            co_await http::sleep_for(pause);
+            co_await loop::sleep_for(pause);
             const int percent = static_cast<int>(worker_.load_progress() * 100);
             if (!worker_.loaded() && std::exchange(shown_percent, percent) != percent) {
                 notifier_.send(fmt::format("STATUS=loading {} %", percent));
@@ -199,9 +197,9 @@ private:
     base::Notifier notifier_;
     std::optional<std::chrono::microseconds> watchdog_;
     std::string model_name_;
-    std::unique_ptr<http::Loop> loop_;
+    std::unique_ptr<loop::Loop> loop_;
     Worker worker_;
-    std::optional<asio::basic_signal_set<http::Executor>> signals_;
+    std::optional<asio::basic_signal_set<loop::Executor>> signals_;
     std::optional<http::Server> server_;
     std::thread loader_, stopper_;
     std::optional<base::Error> failure_;

@@ -65,7 +65,7 @@ Result<std::string> detokenize_body(std::string_view body, const std::string& mo
 
 }  // namespace
 
-http::Task<void> Worker::convert(Call& call, Conversion conversion) {
+loop::Task<void> Worker::convert(Call& call, Conversion conversion) {
     auto checked = check_ready();
     if (checked) checked = http::check_json_body(call.request.headers);
     Result<std::string> body = std::string();
@@ -82,7 +82,7 @@ http::Task<void> Worker::convert(Call& call, Conversion conversion) {
     }
 }
 
-http::Task<void> Worker::tokenize(Call& call) { return convert(call, tokenize_body); }
-http::Task<void> Worker::detokenize(Call& call) { return convert(call, detokenize_body); }
+loop::Task<void> Worker::tokenize(Call& call) { return convert(call, tokenize_body); }
+loop::Task<void> Worker::detokenize(Call& call) { return convert(call, detokenize_body); }
 
 }  // namespace holdfast::worker

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "common/dialect/json_writer.h"
 #include "common/http/request_rules.h"
+#include "common/json/writer.h"
 #include "inference/worker/answer.h"
 #include "inference/worker/call.h"
 
@@ -39,10 +39,10 @@ http::Response response_of(const dialect::ErrorAnswer& answer) {
 struct Worker::Route {
     std::string_view path;
     std::string_view methods;
-    http::Task<void> (Worker::*answer)(Call&);
+    loop::Task<void> (Worker::*answer)(Call&);
 };
 
-Worker::Worker(http::Executor executor, const base::Clock& clock, base::Entropy& entropy,
+Worker::Worker(loop::Executor executor, const base::Clock& clock, base::Entropy& entropy,
                telemetry::Registry& registry, Settings settings)
     : executor_(std::move(executor)),
       clock_(clock),
@@ -122,7 +122,7 @@ private:
 
 }  // namespace
 
-http::Task<void> Worker::handle(http::Request request, http::Responder& responder) {
+loop::Task<void> Worker::handle(http::Request request, http::Responder& responder) {
     const Presence presence(exchanges_);
     Call call{std::move(request), responder, {}, clock_.now(), "unknown", 0, {}, {}};
     call.request_id = http::request_id(call.request.headers, entropy_);
@@ -130,7 +130,7 @@ http::Task<void> Worker::handle(http::Request request, http::Responder& responde
     metrics_.count_request(call.endpoint, call.status, call.finish);
 }
 
-http::Task<void> Worker::route(Call& call) {
+loop::Task<void> Worker::route(Call& call) {
     const Route* const route = find_route(call.request.path);
     const dialect::Dialect* const dialect = dialect::find_by_path(call.request.path);
     if (!route && !dialect) {
@@ -157,7 +157,7 @@ http::Task<void> Worker::route(Call& call) {
     }
 }
 
-http::Task<void> Worker::complete(Call& call, const dialect::Dialect& dialect) {
+loop::Task<void> Worker::complete(Call& call, const dialect::Dialect& dialect) {
     Answer answer(*this, call, dialect);
     co_await answer.run();
 }
@@ -176,7 +176,7 @@ base::Result<> Worker::check_ready() const {
     return {};
 }
 
-http::Task<base::Result<>> Worker::off_loop(std::shared_ptr<Bell> bell,
+loop::Task<base::Result<>> Worker::off_loop(std::shared_ptr<Bell> bell,
                                             std::function<void()> work) {
     if (preparing_ >= settings_.preparing_max) {
         co_return std::unexpected(error_of(base::Code::overloaded,
@@ -185,7 +185,7 @@ http::Task<base::Result<>> Worker::off_loop(std::shared_ptr<Bell> bell,
     }
     const Presence presence(preparing_);
     auto done = std::make_shared<std::atomic<bool>>(false);
-    http::asio::post(pool_, [work = std::move(work), done, bell] {
+    asio::post(pool_, [work = std::move(work), done, bell] {
         work();
         done->store(true, std::memory_order_release);
         bell->ring();
@@ -194,7 +194,7 @@ http::Task<base::Result<>> Worker::off_loop(std::shared_ptr<Bell> bell,
     co_return base::Result<>();
 }
 
-http::Task<void> Worker::send_json(Call& call, int status, std::string body) {
+loop::Task<void> Worker::send_json(Call& call, int status, std::string body) {
     http::Response response;
     response.status = status;
     response.headers.add("Content-Type", "application/json");
@@ -204,7 +204,7 @@ http::Task<void> Worker::send_json(Call& call, int status, std::string body) {
     co_await call.responder.send(std::move(response));
 }
 
-http::Task<void> Worker::send_error(Call& call, const base::Error& error) {
+loop::Task<void> Worker::send_error(Call& call, const base::Error& error) {
     http::Response response = response_of(dialect::openai_error(error));
     response.headers.add("x-request-id", call.request_id);
     if (loaded())

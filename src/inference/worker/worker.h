@@ -44,7 +44,7 @@ class Worker {
 public:
     // `clock`, `entropy` and `registry` must outlive the worker, and the registry must not be
     // rendered after it.
-    Worker(http::Executor executor, const base::Clock& clock, base::Entropy& entropy,
+    Worker(loop::Executor executor, const base::Clock& clock, base::Entropy& entropy,
            telemetry::Registry& registry, Settings settings);
     ~Worker();
     Worker(const Worker&) = delete;
@@ -76,33 +76,33 @@ private:
     struct Call;
     struct Route;
 
-    http::Task<void> handle(http::Request request, http::Responder& responder);
-    http::Task<void> route(Call& call);
-    http::Task<void> complete(Call& call, const dialect::Dialect& dialect);
-    http::Task<void> get_readiness(Call& call);
-    http::Task<void> get_health(Call& call);
-    http::Task<void> get_liveness(Call& call);
-    http::Task<void> get_metrics(Call& call);
-    http::Task<void> get_models(Call& call);
-    http::Task<void> tokenize(Call& call);
-    http::Task<void> detokenize(Call& call);
+    loop::Task<void> handle(http::Request request, http::Responder& responder);
+    loop::Task<void> route(Call& call);
+    loop::Task<void> complete(Call& call, const dialect::Dialect& dialect);
+    loop::Task<void> get_readiness(Call& call);
+    loop::Task<void> get_health(Call& call);
+    loop::Task<void> get_liveness(Call& call);
+    loop::Task<void> get_metrics(Call& call);
+    loop::Task<void> get_models(Call& call);
+    loop::Task<void> tokenize(Call& call);
+    loop::Task<void> detokenize(Call& call);
     using Conversion = base::Result<std::string> (*)(std::string_view body,
                                                      const std::string& model,
                                                      const Serving& serving);
-    http::Task<void> convert(Call& call, Conversion conversion);
-    http::Task<void> send_json(Call& call, int status, std::string body);
-    http::Task<void> send_error(Call& call, const base::Error& error);
+    loop::Task<void> convert(Call& call, Conversion conversion);
+    loop::Task<void> send_json(Call& call, int status, std::string body);
+    loop::Task<void> send_error(Call& call, const base::Error& error);
 
     // Runs `work` on the pool; goes on with the caller when it is done. Overloaded if too many
     // wait.
-    http::Task<base::Result<>> off_loop(std::shared_ptr<Bell> bell, std::function<void()> work);
+    loop::Task<base::Result<>> off_loop(std::shared_ptr<Bell> bell, std::function<void()> work);
 
     base::Result<> check_ready() const;
     std::string readiness() const;
     std::string model_object() const;
     static const Route* find_route(std::string_view path);
 
-    http::Executor executor_;
+    loop::Executor executor_;
     const base::Clock& clock_;
     base::Entropy& entropy_;
     telemetry::Registry& registry_;
@@ -117,7 +117,7 @@ private:
     std::size_t preparing_ = 0;
     std::uint64_t last_progress_ = 0;
     bool had_work_ = false;
-    http::asio::thread_pool pool_;
+    asio::thread_pool pool_;
 };
 
 }  // namespace holdfast::worker

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 
 namespace holdfast::admin {
 
@@ -22,7 +22,7 @@ std::vector<const fleet::Instance*> models(const fleet::Snapshot& snapshot) {
     return found;
 }
 
-void write_model(dialect::JsonWriter& json, const fleet::Instance& instance, std::int64_t created) {
+void write_model(json::Writer& json, const fleet::Instance& instance, std::int64_t created) {
     json.begin_object();
     json.string("id", instance.model);
     json.string("object", "model");
@@ -36,7 +36,7 @@ void write_model(dialect::JsonWriter& json, const fleet::Instance& instance, std
 
 std::string render_models(const fleet::Snapshot& snapshot, std::int64_t created) {
     std::string out;
-    dialect::JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.string("object", "list");
     json.key("data");
@@ -52,7 +52,7 @@ std::optional<std::string> render_model(const fleet::Snapshot& snapshot, std::st
     for (const fleet::Instance* instance : models(snapshot)) {
         if (instance->model != id) continue;
         std::string out;
-        dialect::JsonWriter json(out);
+        json::Writer json(out);
         write_model(json, *instance, created);
         return out;
     }
@@ -63,7 +63,7 @@ std::string render_readiness(const fleet::Snapshot& snapshot, bool draining) {
     const auto ready =
         std::ranges::count(snapshot.instances, fleet::State::ready, &fleet::Instance::state);
     std::string out;
-    dialect::JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.boolean("ready", !draining && ready > 0);
     json.boolean("draining", draining);

@@ -2,13 +2,13 @@
 
 #include <chrono>
 
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 
 namespace holdfast::admin {
 
 namespace {
 
-void write_instance(dialect::JsonWriter& json, const fleet::Instance& instance) {
+void write_instance(json::Writer& json, const fleet::Instance& instance) {
     json.begin_object();
     json.string("id", instance.id);
     json.number("pid", instance.pid);
@@ -30,7 +30,7 @@ void write_instance(dialect::JsonWriter& json, const fleet::Instance& instance) 
 
 std::string render_status(const fleet::Snapshot& snapshot, const ProcessStatus& process) {
     std::string out;
-    dialect::JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.string("version", process.version);
     const auto uptime = std::chrono::duration_cast<std::chrono::milliseconds>(process.uptime);

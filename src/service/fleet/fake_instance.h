@@ -10,7 +10,7 @@
 #include "common/base/clock.h"
 #include "common/http/client.h"
 #include "common/http/server.h"
-#include "common/http/sleep.h"
+#include "common/loop/sleep.h"
 
 namespace holdfast::fleet {
 
@@ -18,7 +18,7 @@ class FakeInstance {
 public:
     static constexpr int never = 0;  // the status of a page that is not answered
 
-    FakeInstance(http::Loop& loop, const base::Clock& clock)
+    FakeInstance(loop::Loop& loop, const base::Clock& clock)
         : listener_(http::listen_tcp("127.0.0.1:0").value()),
           url_(http::Url::parse("http://" + http::local_address(listener_.get())).value()),
           server_(std::make_unique<http::Server>(
@@ -47,13 +47,13 @@ public:
     std::size_t connections() const { return server_->connections(); }
 
 private:
-    http::Task<void> answer(http::Request request, http::Responder& responder) {
+    loop::Task<void> answer(http::Request request, http::Responder& responder) {
         asked_.push_back(request.path);
         http::Response response;
         const auto page = pages_.find(request.path);
         response.status = page == pages_.end() ? 404 : page->second.first;
         if (response.status == never) {
-            co_await http::sleep_for(std::chrono::hours(1));  // ends when the client leaves
+            co_await loop::sleep_for(std::chrono::hours(1));  // ends when the client leaves
             co_return;
         }
         if (page != pages_.end()) response.body = page->second.second;

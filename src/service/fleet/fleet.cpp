@@ -7,7 +7,7 @@
 
 namespace holdfast::fleet {
 
-std::unique_ptr<Fleet> make_fleet(http::Loop& loop, const base::Clock& clock,
+std::unique_ptr<Fleet> make_fleet(loop::Loop& loop, const base::Clock& clock,
                                   std::vector<Target> targets, int roster_fd, HealthOptions options,
                                   telemetry::Registry& metrics,
                                   std::function<void()> on_keeper_gone) {

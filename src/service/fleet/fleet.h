@@ -98,7 +98,7 @@ public:
 // metrics and what the subscribers refer to outlive the loop's last turn. `roster_fd`: the keeper's
 // channel (docs/protocol.md), owned from here on, or -1. `on_keeper_gone` is called on the loop
 // when that channel ends.
-std::unique_ptr<Fleet> make_fleet(http::Loop& loop, const base::Clock& clock,
+std::unique_ptr<Fleet> make_fleet(loop::Loop& loop, const base::Clock& clock,
                                   std::vector<Target> targets, int roster_fd, HealthOptions options,
                                   telemetry::Registry& metrics,
                                   std::function<void()> on_keeper_gone = {});

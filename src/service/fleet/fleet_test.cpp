@@ -63,7 +63,7 @@ protected:
         return true;
     }
 
-    http::Loop loop_{1};
+    loop::Loop loop_{1};
     base::SystemClock clock_;
     telemetry::Registry metrics_;
     HealthOptions options_;

@@ -37,10 +37,10 @@ http::ClientLimits probe_limits() {
 
 class HttpProber final : public Prober {
 public:
-    HttpProber(http::Loop& loop, const base::Clock& clock)
+    HttpProber(loop::Loop& loop, const base::Clock& clock)
         : clock_(clock), client_(loop, clock, probe_limits()) {}
 
-    http::Task<ProbeResult> probe(ProbeAsk ask) override {
+    loop::Task<ProbeResult> probe(ProbeAsk ask) override {
         switch (ask.kind) {
             case dialect::InstanceKind::holdfast:
                 return probe_worker(std::move(ask));
@@ -54,7 +54,7 @@ public:
     }
 
 private:
-    http::Task<std::expected<Fetched, ProbeError>> get(http::Url url, std::string path,
+    loop::Task<std::expected<Fetched, ProbeError>> get(http::Url url, std::string path,
                                                        base::Duration silence_max) {
         const auto deadline = base::Deadline::after(clock_, silence_max);
         http::ClientRequest request;
@@ -67,7 +67,7 @@ private:
         co_return Fetched{(*exchange)->status(), *std::move(body)};
     }
 
-    http::Task<ProbeResult> probe_worker(ProbeAsk ask) {
+    loop::Task<ProbeResult> probe_worker(ProbeAsk ask) {
         const auto fetched = co_await get(ask.url, "/readyz", ask.silence_max);
         if (!fetched) co_return std::unexpected(fetched.error());
         if (fetched->status != 200 && fetched->status != 503) {
@@ -78,7 +78,7 @@ private:
         co_return *std::move(probed);
     }
 
-    http::Task<ProbeResult> probe_server(ProbeAsk ask) {
+    loop::Task<ProbeResult> probe_server(ProbeAsk ask) {
         const auto fetched = co_await get(ask.url, "/health", ask.silence_max);
         if (!fetched) co_return std::unexpected(fetched.error());
         Probed probed;
@@ -94,7 +94,7 @@ private:
         co_return probed;
     }
 
-    http::Task<ProbeResult> probe_models(ProbeAsk ask) {
+    loop::Task<ProbeResult> probe_models(ProbeAsk ask) {
         const auto fetched = co_await get(ask.url, "/v1/models", ask.silence_max);
         if (!fetched) co_return std::unexpected(fetched.error());
         Probed probed;
@@ -128,7 +128,7 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Prober> make_http_prober(http::Loop& loop, const base::Clock& clock) {
+std::unique_ptr<Prober> make_http_prober(loop::Loop& loop, const base::Clock& clock) {
     return std::make_unique<HttpProber>(loop, clock);
 }
 

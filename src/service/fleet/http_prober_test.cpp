@@ -10,7 +10,6 @@ namespace holdfast::fleet {
 
 using namespace std::chrono_literals;
 using dialect::InstanceKind;
-namespace asio = http::asio;
 
 class HttpProberTest : public testing::Test {
 protected:
@@ -33,7 +32,7 @@ protected:
         return result ? ProbeFailure::silent : result.error().failure;
     }
 
-    http::Loop loop_{1};
+    loop::Loop loop_{1};
     base::SystemClock clock_;
     FakeInstance instance_{loop_, clock_};
     std::string why_;

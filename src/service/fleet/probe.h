@@ -12,7 +12,7 @@
 #include "common/base/clock.h"
 #include "common/dialect/upstream.h"
 #include "common/http/client.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 #include "service/fleet/health.h"
 
 namespace holdfast::fleet {
@@ -50,14 +50,14 @@ class Prober {
 public:
     virtual ~Prober() = default;
     // Loop thread. Any number may be under way, one per instance.
-    virtual http::Task<ProbeResult> probe(ProbeAsk ask) = 0;
+    virtual loop::Task<ProbeResult> probe(ProbeAsk ask) = 0;
 };
 
 // Over HTTP with connections of its own: a pool full of answers must not delay a probe.
 //   holdfast            GET /readyz
 //   vllm, llama_server  GET /health (200 ready, 503 loading), GET /v1/models when wanted
 //   openai              GET /v1/models
-std::unique_ptr<Prober> make_http_prober(http::Loop& loop, const base::Clock& clock);
+std::unique_ptr<Prober> make_http_prober(loop::Loop& loop, const base::Clock& clock);
 
 // The body of a worker's /readyz (docs/protocol.md, section 1). Code::corrupt (Origin::instance)
 // for what is none; unknown fields are skipped, so that versions mix.

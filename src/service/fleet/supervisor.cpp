@@ -26,12 +26,11 @@ namespace holdfast::fleet {
 
 namespace {
 
-namespace asio = http::asio;
-using http::as_result;
+using loop::as_result;
 using Timer =
     asio::basic_waitable_timer<std::chrono::steady_clock,
-                               asio::wait_traits<std::chrono::steady_clock>, http::Executor>;
-using Descriptor = asio::posix::basic_stream_descriptor<http::Executor>;
+                               asio::wait_traits<std::chrono::steady_clock>, loop::Executor>;
+using Descriptor = asio::posix::basic_stream_descriptor<loop::Executor>;
 
 constexpr base::Duration tick = std::chrono::milliseconds(50);
 // A tick that comes this much too late means that this process stood still, not the instances.
@@ -69,7 +68,7 @@ public:
 
 private:
     struct Watched {
-        Watched(Member one, http::Loop& loop, bool is_kept)
+        Watched(Member one, loop::Loop& loop, bool is_kept)
             : member(std::move(one)), wake(loop), kept(is_kept) {}
         Member member;
         Timer wake;
@@ -80,10 +79,10 @@ private:
     };
 
     using Self = std::shared_ptr<Supervisor>;
-    static http::Task<void> watch(Self self, std::shared_ptr<Watched> watched);
-    static http::Task<void> probe_once(Self self, std::shared_ptr<Watched> watched);
-    static http::Task<void> follow_roster(Self self);
-    static http::Task<void> keep_ticking(Self self);
+    static loop::Task<void> watch(Self self, std::shared_ptr<Watched> watched);
+    static loop::Task<void> probe_once(Self self, std::shared_ptr<Watched> watched);
+    static loop::Task<void> follow_roster(Self self);
+    static loop::Task<void> keep_ticking(Self self);
 
     void add(Member member, const std::string& id, bool kept);
     void remove(const std::string& id);
@@ -158,7 +157,7 @@ void Supervisor::remove(const std::string& id) {
 }
 
 // One turn after the other: the next probe leaves after the last was answered or given up.
-http::Task<void> Supervisor::watch(Self self, std::shared_ptr<Watched> watched) {
+loop::Task<void> Supervisor::watch(Self self, std::shared_ptr<Watched> watched) {
     co_await asio::this_coro::throw_if_cancelled(false);
     while (!watched->removed) {
         const base::Instant began = self->world_.clock.now();
@@ -173,7 +172,7 @@ http::Task<void> Supervisor::watch(Self self, std::shared_ptr<Watched> watched) 
     }
 }
 
-http::Task<void> Supervisor::probe_once(Self self, std::shared_ptr<Watched> watched) {
+loop::Task<void> Supervisor::probe_once(Self self, std::shared_ptr<Watched> watched) {
     std::optional<ProbeAsk> ask = watched->member.next_probe();
     if (!ask) co_return;
     const std::uint64_t life = watched->member.life();
@@ -186,7 +185,7 @@ http::Task<void> Supervisor::probe_once(Self self, std::shared_ptr<Watched> watc
     self->publish();
 }
 
-http::Task<void> Supervisor::follow_roster(Self self) {
+loop::Task<void> Supervisor::follow_roster(Self self) {
     for (;;) {
         co_await self->roster_->async_wait(Descriptor::wait_read, as_result);
         if (self->stopped_) co_return;
@@ -261,7 +260,7 @@ void Supervisor::take_report(const std::string& id, std::uint64_t life, Outcome 
 }
 
 // Ticks notice when this process stood still, and let what only time ends show: a push-back.
-http::Task<void> Supervisor::keep_ticking(Self self) {
+loop::Task<void> Supervisor::keep_ticking(Self self) {
     while (!self->stopped_) {
         self->ticks_.expires_after(tick);
         co_await self->ticks_.async_wait(as_result);
@@ -316,7 +315,7 @@ void Supervisor::log_changes(const Snapshot& before, const Snapshot& after) cons
 // The owner's handle: its end asks the tasks to end, on their own loop.
 class SupervisedFleet final : public Fleet {
 public:
-    SupervisedFleet(http::Loop& loop, std::shared_ptr<Supervisor> supervisor)
+    SupervisedFleet(loop::Loop& loop, std::shared_ptr<Supervisor> supervisor)
         : loop_(loop), supervisor_(std::move(supervisor)) {}
     ~SupervisedFleet() override {
         supervisor_->forget_subscribers();
@@ -334,7 +333,7 @@ public:
     }
 
 private:
-    http::Loop& loop_;
+    loop::Loop& loop_;
     std::shared_ptr<Supervisor> supervisor_;
 };
 
@@ -342,7 +341,7 @@ private:
 
 std::unique_ptr<Fleet> make_fleet(FleetWorld world, std::vector<Target> targets,
                                   HealthOptions options) {
-    http::Loop& loop = world.loop;
+    loop::Loop& loop = world.loop;
     auto supervisor = std::make_shared<Supervisor>(std::move(world), options);
     supervisor->start(std::move(targets));
     return std::make_unique<SupervisedFleet>(loop, std::move(supervisor));

@@ -12,7 +12,7 @@
 namespace holdfast::fleet {
 
 struct FleetWorld {
-    http::Loop& loop;
+    loop::Loop& loop;
     const base::Clock& clock;
     telemetry::Registry& metrics;
     std::unique_ptr<Prober> prober;

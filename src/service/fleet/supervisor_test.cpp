@@ -17,7 +17,7 @@ using testing::HasSubstr;
 // Instances by port, each with the answer it gives now. A missing one refuses.
 class FakeProber final : public Prober {
 public:
-    http::Task<ProbeResult> probe(ProbeAsk ask) override {
+    loop::Task<ProbeResult> probe(ProbeAsk ask) override {
         ++asked[ask.url.port];
         const auto found = answers.find(ask.url.port);
         if (found == answers.end()) {
@@ -94,7 +94,7 @@ protected:
         return true;
     }
 
-    http::Loop loop{1};
+    loop::Loop loop{1};
     base::SystemClock clock;
     telemetry::Registry metrics;
     std::unique_ptr<Fleet> fleet;

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/http/request_rules.h"
-#include "common/http/sleep.h"
+#include "common/loop/sleep.h"
 #include "common/telemetry/access.h"
 #include "service/gateway/exchange.h"
 #include "service/gateway/loss.h"
@@ -36,7 +36,7 @@ Conversion::~Conversion() {
     if (entry_) lane_.journal.close(*entry_);
 }
 
-http::Task<void> Conversion::run() {
+loop::Task<void> Conversion::run() {
     base::Result<> ready = parse();
     if (ready) ready = admit();
     base::Result<std::string> outcome;
@@ -84,7 +84,7 @@ base::Result<> Conversion::admit() {
     return {};
 }
 
-http::Task<base::Result<std::string>> Conversion::relay() {
+loop::Task<base::Result<std::string>> Conversion::relay() {
     const base::Deadline patience =
         base::Deadline::after(lane_.clock, lane_.options.timeouts.place).sooner(deadline_);
     for (;;) {
@@ -130,19 +130,19 @@ http::Task<base::Result<std::string>> Conversion::relay() {
 }
 
 // Another attempt, when the retry budget allows it.
-http::Task<base::Result<>> Conversion::pace(const Loss& loss) {
+loop::Task<base::Result<>> Conversion::pace(const Loss& loss) {
     if (loss.outcome != fleet::Outcome::busy) ++fruitless_;
     if (fruitless_ >= lane_.options.fruitless_attempts_max) co_return std::unexpected(loss.error);
     lane_.metrics.retry(base::name(loss.error.code));
     while (!lane_.budget.withdraw()) {
         if (deadline_.passed(lane_.clock.now()) || responder_.client_gone())
             co_return std::unexpected(loss.error);
-        co_await http::sleep_for(std::chrono::milliseconds(50));
+        co_await loop::sleep_for(std::chrono::milliseconds(50));
     }
     co_return base::Result<>{};
 }
 
-http::Task<std::expected<std::string, Conversion::Loss>> Conversion::attempt(
+loop::Task<std::expected<std::string, Conversion::Loss>> Conversion::attempt(
     const Placed& placed, dialect::UpstreamCall call) {
     const Timeouts& timeouts = lane_.options.timeouts;
     const http::ClientDeadlines deadlines{
@@ -209,7 +209,7 @@ base::Result<std::string> Conversion::translate(std::string_view body,
     return dialect::render_tokenized(answer);
 }
 
-http::Task<void> Conversion::answer(const base::Result<std::string>& outcome) {
+loop::Task<void> Conversion::answer(const base::Result<std::string>& outcome) {
     if (!outcome && (outcome.error().code == base::Code::cancelled || responder_.client_gone())) {
         status_ = 499;
         co_return;

@@ -10,7 +10,7 @@
 #include "common/dialect/tokenization.h"
 #include "common/http/message.h"
 #include "common/http/server.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 #include "service/gateway/lane.h"
 
 namespace holdfast::gateway {
@@ -25,7 +25,7 @@ public:
     Conversion(const Conversion&) = delete;
     Conversion& operator=(const Conversion&) = delete;
 
-    http::Task<void> run();
+    loop::Task<void> run();
 
 private:
     // How an attempt ended that brought no answer.
@@ -36,15 +36,15 @@ private:
 
     base::Result<> parse();
     base::Result<> admit();
-    http::Task<base::Result<std::string>> relay();
-    http::Task<std::expected<std::string, Loss>> attempt(const Placed& placed,
+    loop::Task<base::Result<std::string>> relay();
+    loop::Task<std::expected<std::string, Loss>> attempt(const Placed& placed,
                                                          dialect::UpstreamCall call);
-    http::Task<base::Result<>> pace(const Loss& loss);
+    loop::Task<base::Result<>> pace(const Loss& loss);
     base::Result<dialect::UpstreamCall> encode(const fleet::Instance& instance) const;
     base::Result<std::string> translate(std::string_view body,
                                         const fleet::Instance& instance) const;
     const std::string& model() const;
-    http::Task<void> answer(const base::Result<std::string>& outcome);
+    loop::Task<void> answer(const base::Result<std::string>& outcome);
     void settle(const base::Result<std::string>& outcome) const;
 
     Lane& lane_;

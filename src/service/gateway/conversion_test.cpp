@@ -17,11 +17,11 @@ constexpr std::string_view tokenized = R"({"count":1,"max_model_len":64,"tokens"
 
 // Gives its answers in turn, and the last one for ever. Status 0 breaks the connection.
 struct Instance {
-    Instance(http::Loop& loop, const base::Clock& clock)
+    Instance(loop::Loop& loop, const base::Clock& clock)
         : server(loop, clock, [this](http::Request request, http::Responder& responder) {
               return reply(std::move(request), responder);
           }) {}
-    http::Task<void> reply(http::Request request, http::Responder& responder) {
+    loop::Task<void> reply(http::Request request, http::Responder& responder) {
         asked.push_back(request.path + " " + request.body);
         auto [status, body] = answers.front();
         if (answers.size() > 1) answers.pop_front();

@@ -46,7 +46,7 @@ Exchange::~Exchange() {
     if (entry_) lane_.journal.close(*entry_);
 }
 
-http::Task<void> Exchange::run() {
+loop::Task<void> Exchange::run() {
     identify();
     base::Result<> outcome = parse();
     if (outcome) outcome = admit();
@@ -96,7 +96,7 @@ void Exchange::begin_relay() {
                    arrived_, deadline_, *metrics_);
 }
 
-http::Task<void> Exchange::refuse(const base::Error& error) {
+loop::Task<void> Exchange::refuse(const base::Error& error) {
     if (error.code == base::Code::cancelled || responder_.client_gone()) {
         status_ = 499;  // nginx's code for a client that closed its connection; for the log only
         co_return;

@@ -28,14 +28,14 @@ public:
     Exchange& operator=(const Exchange&) = delete;
 
     // The life of a request; ARCHITECTURE.md tells the same story.
-    http::Task<void> run();
+    loop::Task<void> run();
 
 private:
     void identify();
     base::Result<> parse();
     base::Result<> admit();
     void begin_relay();
-    http::Task<void> refuse(const base::Error& error);
+    loop::Task<void> refuse(const base::Error& error);
     void settle(const base::Result<>& outcome);
     void log(const base::Result<>& outcome, const RelayRecord& record, base::Duration took) const;
 

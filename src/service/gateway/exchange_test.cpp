@@ -4,7 +4,7 @@
 #include <deque>
 #include <set>
 
-#include "common/http/sleep.h"
+#include "common/loop/sleep.h"
 #include "service/gateway/test_world.h"
 
 namespace holdfast::gateway {
@@ -23,7 +23,7 @@ struct Act {
 // Speaks the worker protocol; "token" i is the text "<i>".
 class ScriptedInstance {
 public:
-    ScriptedInstance(http::Loop& loop, const base::Clock& clock)
+    ScriptedInstance(loop::Loop& loop, const base::Clock& clock)
         : server(loop, clock, [this](http::Request request, http::Responder& responder) {
               return answer(std::move(request), responder);
           }) {}
@@ -40,7 +40,7 @@ private:
         return static_cast<int>(std::ranges::count(list, ',')) + 1;
     }
 
-    http::Task<void> answer(http::Request request, http::Responder& responder) {
+    loop::Task<void> answer(http::Request request, http::Responder& responder) {
         bodies.push_back(request.body);
         Act act;
         if (!acts.empty()) {
@@ -58,7 +58,7 @@ private:
         responder.start(200, std::move(headers));
         while (act.silent) {
             if (auto written = co_await responder.write(": ping\n\n"); !written) co_return;
-            co_await http::sleep_for(std::chrono::milliseconds(10));
+            co_await loop::sleep_for(std::chrono::milliseconds(10));
         }
         for (int i = resumed(request.body), sent = 0; i < tokens; ++i, ++sent) {
             if (sent == act.cut_after) co_return;

@@ -28,7 +28,7 @@ bool can_go_on_from_text(const fleet::Instance& instance, const chat::Request& r
 
 }  // namespace
 
-FleetView::FleetView(http::Loop& loop, const base::Clock& clock, base::Entropy& entropy,
+FleetView::FleetView(loop::Loop& loop, const base::Clock& clock, base::Entropy& entropy,
                      fleet::Fleet& fleet, balance::Policy& policy)
     : clock_(clock),
       entropy_(entropy),
@@ -122,7 +122,7 @@ std::optional<base::Result<Placed>> FleetView::place_now(const Need& need) {
     return std::nullopt;
 }
 
-http::Task<base::Result<Placed>> FleetView::place(Need need, base::Deadline deadline) {
+loop::Task<base::Result<Placed>> FleetView::place(Need need, base::Deadline deadline) {
     for (;;) {
         auto placed = try_place(need);
         if (!placed) co_return std::unexpected(std::move(placed).error());
@@ -137,7 +137,7 @@ http::Task<base::Result<Placed>> FleetView::place(Need need, base::Deadline dead
         waiting_.emplace_front(loop_.get_executor());
         const auto timer = waiting_.begin();
         timer->expires_after(wait);
-        co_await timer->async_wait(http::as_result);
+        co_await timer->async_wait(loop::as_result);
         waiting_.erase(timer);
         const auto cancelled = co_await boost::asio::this_coro::cancellation_state;
         if (cancelled.cancelled() != boost::asio::cancellation_type::none)

@@ -15,7 +15,7 @@
 #include "common/base/random.h"
 #include "common/chat/request.h"
 #include "common/http/client.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 #include "service/balance/policy.h"
 #include "service/fleet/fleet.h"
 
@@ -53,7 +53,7 @@ struct Need {
 
 class FleetView {
 public:
-    FleetView(http::Loop& loop, const base::Clock& clock, base::Entropy& entropy,
+    FleetView(loop::Loop& loop, const base::Clock& clock, base::Entropy& entropy,
               fleet::Fleet& fleet, balance::Policy& policy);
     FleetView(const FleetView&) = delete;
     FleetView& operator=(const FleetView&) = delete;
@@ -61,7 +61,7 @@ public:
     // A seat at a ready instance, waiting for one until the deadline. Errors: not_found with tag
     // model_not_found (no instance has this model), overloaded (every ready instance is in
     // need.busy), unavailable with tag no_ready_instance (deadline passed), cancelled.
-    http::Task<base::Result<Placed>> place(Need need, base::Deadline deadline);
+    loop::Task<base::Result<Placed>> place(Need need, base::Deadline deadline);
 
     // The same without waiting: nothing if that would be needed.
     std::optional<base::Result<Placed>> place_now(const Need& need);
@@ -109,14 +109,14 @@ private:
     base::Entropy& entropy_;
     fleet::Fleet& fleet_;
     balance::Policy& policy_;
-    http::Loop& loop_;
+    loop::Loop& loop_;
     std::shared_ptr<const fleet::Snapshot> snapshot_;
     std::list<Watch::Entry> watched_;
     std::map<std::string, Suspect> suspects_;
     using Timer =
         boost::asio::basic_waitable_timer<std::chrono::steady_clock,
                                           boost::asio::wait_traits<std::chrono::steady_clock>,
-                                          http::Executor>;
+                                          loop::Executor>;
     std::list<Timer> waiting_;
     // Of the choice under way; kept for their memory.
     std::vector<balance::Seat> seats_;

@@ -101,8 +101,8 @@ public:
     std::size_t connections() const { return connections_.load(std::memory_order_relaxed); }
 
 private:
-    http::Loop loop_{1};
-    boost::asio::executor_work_guard<http::Executor> work_{loop_.get_executor()};
+    loop::Loop loop_{1};
+    boost::asio::executor_work_guard<loop::Executor> work_{loop_.get_executor()};
     PooledEntropy entropy_;
     SharedMemory memory_;
     Journal journal_;
@@ -190,8 +190,8 @@ private:
     Metrics metrics_;
     Front front_;
     std::unique_ptr<balance::Policy> policy_;
-    http::Loop fleet_loop_{1};
-    boost::asio::executor_work_guard<http::Executor> fleet_work_{fleet_loop_.get_executor()};
+    loop::Loop fleet_loop_{1};
+    boost::asio::executor_work_guard<loop::Executor> fleet_work_{fleet_loop_.get_executor()};
     std::unique_ptr<fleet::Fleet> fleet_;
     std::thread fleet_thread_;
     std::vector<std::unique_ptr<LoopThread>> loops_;

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "common/http/sleep.h"
+#include "common/loop/sleep.h"
 #include "service/gateway/loss.h"
 
 namespace holdfast::gateway {
@@ -42,7 +42,7 @@ Relay::Relay(Lane& lane, const chat::Request& request, const dialect::Dialect& d
       choices_(request.choices),
       metrics_(metrics) {}
 
-http::Task<base::Result<>> Relay::run() {
+loop::Task<base::Result<>> Relay::run() {
     const base::Deadline patience =
         base::Deadline::after(lane_.clock, lane_.options.timeouts.place).sooner(deadline_);
     for (;;) {
@@ -77,7 +77,7 @@ http::Task<base::Result<>> Relay::run() {
 
 // An answer that has begun waits longer than one that has not, also for an instance that has no
 // room now; its stream is kept alive.
-http::Task<base::Result<Placed>> Relay::wait_for_seat(base::Deadline patience) {
+loop::Task<base::Result<Placed>> Relay::wait_for_seat(base::Deadline patience) {
     if (!anything_delivered()) co_return co_await lane_.fleet.place(need(), patience);
     const base::Deadline until =
         base::Deadline::after(lane_.clock, lane_.options.timeouts.resume).sooner(deadline_);
@@ -87,7 +87,7 @@ http::Task<base::Result<Placed>> Relay::wait_for_seat(base::Deadline patience) {
         if (placed || until.passed(lane_.clock.now())) co_return placed;
         if (placed.error().tag == "overloaded") {
             busy_.clear();
-            co_await http::sleep_for(pause_when_busy);
+            co_await loop::sleep_for(pause_when_busy);
         } else if (placed.error().tag != "no_ready_instance") {
             co_return placed;
         }
@@ -108,7 +108,7 @@ Need Relay::need() const {
 }
 
 // Decides whether another attempt is made, and waits until the retry budget allows it.
-http::Task<base::Result<>> Relay::pace(const Loss& loss, std::uint32_t delivered_before) {
+loop::Task<base::Result<>> Relay::pace(const Loss& loss, std::uint32_t delivered_before) {
     const bool fruitful = lane_.journal.count(entry_) + external_events_ > delivered_before;
     fruitless_ = fruitful ? 0 : fruitless_ + (loss.outcome == fleet::Outcome::busy ? 0 : 1);
     if (fruitless_ >= lane_.options.fruitless_attempts_max)
@@ -122,7 +122,7 @@ http::Task<base::Result<>> Relay::pace(const Loss& loss, std::uint32_t delivered
     while (!lane_.budget.withdraw()) {
         if (deadline_.passed(lane_.clock.now()) || responder_.client_gone())
             co_return std::unexpected(interrupted(loss.error));
-        co_await http::sleep_for(std::chrono::milliseconds(50));
+        co_await loop::sleep_for(std::chrono::milliseconds(50));
     }
     co_return base::Result<>{};
 }
@@ -135,7 +135,7 @@ void Relay::forget() {
     out_.clear();
 }
 
-http::Task<Relay::AttemptEnd> Relay::attempt(const Placed& placed) {
+loop::Task<Relay::AttemptEnd> Relay::attempt(const Placed& placed) {
     ++record_.attempts;
     lane_.journal.set_attempt(entry_, record_.attempts);
     external_before_ = external_events_;
@@ -151,7 +151,7 @@ http::Task<Relay::AttemptEnd> Relay::attempt(const Placed& placed) {
     co_return AttemptEnd{};
 }
 
-http::Task<std::expected<std::unique_ptr<http::Exchange>, Relay::Loss>> Relay::call(
+loop::Task<std::expected<std::unique_ptr<http::Exchange>, Relay::Loss>> Relay::call(
     const Placed& placed, http::Abort& abort) {
     const Timeouts& timeouts = lane_.options.timeouts;
     const http::ClientDeadlines deadlines{
@@ -180,7 +180,7 @@ http::Task<std::expected<std::unique_ptr<http::Exchange>, Relay::Loss>> Relay::c
     co_return std::unexpected(Loss{std::move(error), outcome});
 }
 
-http::Task<Relay::AttemptEnd> Relay::read_events(http::Exchange& upstream,
+loop::Task<Relay::AttemptEnd> Relay::read_events(http::Exchange& upstream,
                                                  dialect::InstanceKind kind,
                                                  const http::Abort& abort) {
     http::SseParser events;
@@ -346,7 +346,7 @@ http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) con
 
 // For a stream: writes what is encoded; the first write brings the head along. A client that is
 // slow to read pauses the relay here, and through the unread socket the instance.
-http::Task<base::Result<>> Relay::flush() {
+loop::Task<base::Result<>> Relay::flush() {
     const base::Instant now = lane_.clock.now();
     if (out_.empty() && now - last_write_ >= lane_.options.ping_every) out_ = ": ping\n\n";
     if (out_.empty()) co_return base::Result<>{};
@@ -370,7 +370,7 @@ void Relay::start_stream() {
     responder_.start(200, std::move(headers));
 }
 
-http::Task<base::Result<>> Relay::finish() {
+loop::Task<base::Result<>> Relay::finish() {
     encoder_->end(out_);
     if (request_.stream) {
         start_stream();
@@ -388,7 +388,7 @@ http::Task<base::Result<>> Relay::finish() {
     co_return co_await responder_.send(std::move(response));
 }
 
-http::Task<base::Result<>> Relay::end_with(const base::Error& error) {
+loop::Task<base::Result<>> Relay::end_with(const base::Error& error) {
     encoder_->error(error, out_);
     co_return co_await responder_.finish(out_);
 }

@@ -37,9 +37,9 @@ public:
 
     // Until the answer is complete at the client. After an error the caller still has to tell the
     // client: with a status of its own before `record().head_sent`, after it with `end_with`.
-    http::Task<base::Result<>> run();
+    loop::Task<base::Result<>> run();
     // Ends a started stream with one error event and no "[DONE]".
-    http::Task<base::Result<>> end_with(const base::Error& error);
+    loop::Task<base::Result<>> end_with(const base::Error& error);
 
     const RelayRecord& record() const { return record_; }
 
@@ -57,11 +57,11 @@ private:
     };
 
     Need need() const;
-    http::Task<base::Result<Placed>> wait_for_seat(base::Deadline patience);
-    http::Task<AttemptEnd> attempt(const Placed& placed);
-    http::Task<std::expected<std::unique_ptr<http::Exchange>, Loss>> call(const Placed& placed,
+    loop::Task<base::Result<Placed>> wait_for_seat(base::Deadline patience);
+    loop::Task<AttemptEnd> attempt(const Placed& placed);
+    loop::Task<std::expected<std::unique_ptr<http::Exchange>, Loss>> call(const Placed& placed,
                                                                           http::Abort& abort);
-    http::Task<AttemptEnd> read_events(http::Exchange& upstream, dialect::InstanceKind kind,
+    loop::Task<AttemptEnd> read_events(http::Exchange& upstream, dialect::InstanceKind kind,
                                        const http::Abort& abort);
     // True at the proper end of the answer.
     std::expected<bool, Loss> take(std::string_view data, dialect::UpstreamReader& reader);
@@ -70,9 +70,9 @@ private:
     void note_times(const chat::Event& event);
     void note_placed(const fleet::Instance& instance);
     void start_stream();
-    http::Task<base::Result<>> flush();
-    http::Task<base::Result<>> finish();
-    http::Task<base::Result<>> pace(const Loss& loss, std::uint32_t delivered_before);
+    loop::Task<base::Result<>> flush();
+    loop::Task<base::Result<>> finish();
+    loop::Task<base::Result<>> pace(const Loss& loss, std::uint32_t delivered_before);
     chat::Request continued_request(dialect::InstanceKind kind) const;
     http::ClientRequest upstream_request(const fleet::Instance& instance) const;
     chat::Usage total_usage(const chat::Usage& reported) const;

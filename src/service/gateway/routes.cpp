@@ -102,7 +102,7 @@ http::Response protocol_error(int status, std::string_view reason) {
     return response;
 }
 
-http::Task<void> route(Lane& lane, Front& front, http::Request request,
+loop::Task<void> route(Lane& lane, Front& front, http::Request request,
                        http::Responder& responder) {
     const dialect::Dialect* dialect = dialect::find_by_path(request.path);
     if (dialect != nullptr && request.method == "POST") {

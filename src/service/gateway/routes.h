@@ -17,7 +17,7 @@ struct Front {
     base::Instant started{};
 };
 
-http::Task<void> route(Lane& lane, Front& front, http::Request request, http::Responder& responder);
+loop::Task<void> route(Lane& lane, Front& front, http::Request request, http::Responder& responder);
 
 // The body of an answer to a request that was broken before any API could see it.
 http::Response error_response(const base::Error& error);

@@ -21,7 +21,7 @@ namespace holdfast::gateway {
 // Serves on a free port, for as long as it lives.
 class LocalServer {
 public:
-    LocalServer(http::Loop& loop, const base::Clock& clock, http::Handler handler)
+    LocalServer(loop::Loop& loop, const base::Clock& clock, http::Handler handler)
         : listener_(*http::listen_tcp("127.0.0.1:0")),
           server_(loop, clock, listener_.get(), {}, std::move(handler), protocol_error) {
         server_.start();
@@ -80,7 +80,7 @@ protected:
     };
     Seen ask(http::ClientRequest request) {
         Seen seen;
-        http::asio::co_spawn(loop_, send(std::move(request), seen), http::asio::detached);
+        asio::co_spawn(loop_, send(std::move(request), seen), asio::detached);
         loop_.run();
         loop_.restart();
         return seen;
@@ -89,7 +89,7 @@ protected:
     Options options_;
     base::SystemClock clock_;
     base::SystemEntropy entropy_;
-    http::Loop loop_{1};
+    loop::Loop loop_{1};
     Instance a_{loop_, clock_}, b_{loop_, clock_};
     FixedFleet fleet_;
     telemetry::Registry registry_;
@@ -107,7 +107,7 @@ protected:
                         }};
 
 private:
-    http::Task<void> send(http::ClientRequest request, Seen& seen) {
+    loop::Task<void> send(http::ClientRequest request, Seen& seen) {
         const http::Url url = server_.url();
         http::ClientDeadlines deadlines;
         auto answer = co_await client_.send(url, std::move(request), deadlines);

@@ -26,7 +26,7 @@ namespace {
 using http::Request;
 using http::Responder;
 using http::Response;
-using http::Task;
+using loop::Task;
 using testing::Capture;
 using testing::capture;
 using ::testing::HasSubstr;

@@ -12,12 +12,11 @@
 #include <optional>
 
 #include "common/http/sse.h"
-#include "common/http/task.h"
+#include "common/loop/task.h"
 
 namespace holdfast::cli {
 namespace {
 
-namespace asio = http::asio;
 using base::Code;
 using base::fail;
 using std::chrono::minutes;
@@ -93,7 +92,7 @@ public:
     Calls(std::string api_key, const base::Clock& clock)
         : api_key_(std::move(api_key)), clock_(clock), client_(loop_, clock) {}
 
-    http::Task<base::Result<std::string>> get(http::Url url, std::string path) {
+    loop::Task<base::Result<std::string>> get(http::Url url, std::string path) {
         http::ClientRequest request{.path = std::move(path)};
         authorize(request);
         const auto deadlines = deadlines_for(seconds(10));
@@ -108,7 +107,7 @@ public:
     }
 
     // `on_data` outlives the task: the caller runs the loop until it has ended.
-    http::Task<base::Result<>> stream(http::Url url, std::string path, std::string body,
+    loop::Task<base::Result<>> stream(http::Url url, std::string path, std::string body,
                                       const OnData& on_data) {
         http::ClientRequest request{
             .method = "POST", .path = std::move(path), .body = std::move(body)};
@@ -144,11 +143,11 @@ public:
 
     // Runs the loop until the task has ended. An interrupt, if given, cancels the task.
     template <class T>
-    base::Result<T> run(http::Task<base::Result<T>> task, Interrupt* interrupt = nullptr) {
+    base::Result<T> run(loop::Task<base::Result<T>> task, Interrupt* interrupt = nullptr) {
         std::optional<base::Result<T>> result;
         bool interrupted = false;
         asio::cancellation_signal cancel;
-        asio::posix::basic_stream_descriptor<http::Executor> signals(loop_);
+        asio::posix::basic_stream_descriptor<loop::Executor> signals(loop_);
         if (interrupt != nullptr) {
             signals.assign(interrupt->fd());
             signals.async_wait(signals.wait_read, [&](boost::system::error_code error) {
@@ -194,7 +193,7 @@ private:
 
     std::string api_key_;
     const base::Clock& clock_;
-    http::Loop loop_{1};
+    loop::Loop loop_{1};
     http::Client client_;
 };
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "common/base/hash.h"
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 
 namespace holdfast::eval {
 namespace {
@@ -106,7 +106,7 @@ base::Result<RecordWriter> RecordWriter::create(const std::string& path,
     std::ofstream file(path + ".part", std::ios::trunc);
     if (!file) return fail(Code::unavailable, "cannot write {}.part", path);
     std::string line;
-    dialect::JsonWriter json(line);
+    json::Writer json(line);
     json.begin_object();
     json.number("holdfast_eval", 1);
     json.string("name", header.name);
@@ -121,7 +121,7 @@ base::Result<RecordWriter> RecordWriter::create(const std::string& path,
 
 void RecordWriter::add(const Likeliest& position) {
     line_.clear();
-    dialect::JsonWriter json(line_);
+    json::Writer json(line_);
     json.begin_object();
     json.number("token", position.right);
     json.number("logprob", position.right_log_probability);

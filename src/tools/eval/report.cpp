@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 #include "tools/perf/table.h"
 
 namespace holdfast::eval {
@@ -49,7 +49,7 @@ std::vector<std::string> cells(const Scores& scores, const Scores& base) {
     return row;
 }
 
-void write_agreement(dialect::JsonWriter& json, const Agreement& agreement) {
+void write_agreement(json::Writer& json, const Agreement& agreement) {
     json.number("divergence_mean", mean_divergence(agreement));
     json.number("divergence_max", agreement.worst);
     json.number("same_top_share", same_share(agreement));
@@ -60,7 +60,7 @@ void write_agreement(dialect::JsonWriter& json, const Agreement& agreement) {
     json.end_object();
 }
 
-void write_scores(dialect::JsonWriter& json, const Scores& scores, const Scores& base) {
+void write_scores(json::Writer& json, const Scores& scores, const Scores& base) {
     json.begin_object();
     json.string("name", scores.name);
     if (!scores.error.empty()) json.string("error", scores.error);
@@ -113,7 +113,7 @@ std::string to_table(const std::string& corpus, const Task& task, const Result& 
 std::string to_json(const std::string& corpus, const Task& task, const Result& result) {
     const Scores& base = reference(task, result);
     std::string out;
-    dialect::JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.string("corpus", corpus);
     json.string("reference", base.name);

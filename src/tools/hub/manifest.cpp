@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "common/base/unique_fd.h"
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 #include "tools/hub/part.h"
 #include "tools/hub/reference.h"
 
@@ -30,7 +30,7 @@ std::string text_of(const element& object, std::string_view name) {
 
 std::string to_json(const Manifest& manifest) {
     std::string out;
-    dialect::JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.string("repo", manifest.repo);
     json.string("endpoint", manifest.endpoint);

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 #include "tools/hub/progress.h"
 
 namespace holdfast::hub {
@@ -59,7 +59,7 @@ std::string models_table(const std::vector<Pulled>& models) {
 
 std::string models_json(const std::vector<Pulled>& models) {
     std::string out;
-    dialect::JsonWriter json(out);
+    json::Writer json(out);
     json.begin_array();
     for (const Pulled& one : models) {
         json.begin_object();

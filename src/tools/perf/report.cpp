@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 #include "inference/backend/cpu/isa.h"
 #include "inference/backend/cpu/kv_cache.h"
 #include "tools/perf/machine.h"
@@ -46,8 +46,7 @@ double bandwidth_share(const Subject& subject, const Options& options, const Run
     return summarize(std::move(shares)).median;
 }
 
-void write_summary(dialect::JsonWriter& json, std::string_view key,
-                   const std::vector<double>& rounds) {
+void write_summary(json::Writer& json, std::string_view key, const std::vector<double>& rounds) {
     const Summary summary = summarize(rounds);
     json.key(key);
     json.begin_object();
@@ -61,7 +60,7 @@ void write_summary(dialect::JsonWriter& json, std::string_view key,
     json.end_object();
 }
 
-void write_series(dialect::JsonWriter& json, const Subject& subject, const Options& options,
+void write_series(json::Writer& json, const Subject& subject, const Options& options,
                   const Run& run, const Series& series) {
     json.begin_object();
     json.string("phase", series.phase == Phase::prefill ? "prefill" : "decode");
@@ -117,7 +116,7 @@ std::string to_table(const Subject& subject, const Options& options, const Repor
 
 std::string to_json(const Subject& subject, const Options& options, const Report& report) {
     std::string out;
-    dialect::JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     json.string("model", subject.name);
     json.string("weights", subject.weights);

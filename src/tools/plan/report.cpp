@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 #include "inference/backend/cpu/kv_cache.h"
 #include "tools/perf/table.h"
 
@@ -133,7 +133,7 @@ std::string overview(const Plan& plan) {
     return costs.empty() ? out : out + "\n" + costs;
 }
 
-void write_hardware(dialect::JsonWriter& json, const Hardware& hardware) {
+void write_hardware(json::Writer& json, const Hardware& hardware) {
     json.key("hardware");
     json.begin_object();
     json.string("name", hardware.name);
@@ -146,7 +146,7 @@ void write_hardware(dialect::JsonWriter& json, const Hardware& hardware) {
     json.end_object();
 }
 
-void write_cost(dialect::JsonWriter& json, const Prices& prices, double full_per_second) {
+void write_cost(json::Writer& json, const Prices& prices, double full_per_second) {
     const Cost money = cost(prices, full_per_second);
     json.key("cost");
     json.begin_object();
@@ -160,7 +160,7 @@ void write_cost(dialect::JsonWriter& json, const Prices& prices, double full_per
     json.end_object();
 }
 
-void write_estimate(dialect::JsonWriter& json, std::string_view precision, const Estimate& one,
+void write_estimate(json::Writer& json, std::string_view precision, const Estimate& one,
                     const std::optional<Prices>& prices) {
     json.begin_object();
     json.string("weights", precision);
@@ -194,7 +194,7 @@ std::string to_table(const Plan& plan) {
 
 std::string to_json(const Plan& plan) {
     std::string out;
-    dialect::JsonWriter json(out);
+    json::Writer json(out);
     json.begin_object();
     write_hardware(json, plan.hardware);
     json.number("context", plan.wish.context);

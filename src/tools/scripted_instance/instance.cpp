@@ -6,7 +6,7 @@
 #include <boost/asio/post.hpp>
 
 #include "common/dialect/dialect.h"
-#include "common/http/sleep.h"
+#include "common/loop/sleep.h"
 
 namespace holdfast::scripted_instance {
 namespace {
@@ -32,7 +32,7 @@ http::Response error_answer(int status, std::string_view reason) {
 
 Instance::Instance(base::Entropy& entropy) : life_(base::random_hex(entropy, 16)) {}
 
-http::Task<void> Instance::answer(http::Request request, http::Responder& responder) {
+loop::Task<void> Instance::answer(http::Request request, http::Responder& responder) {
     if (request.path == "/v1/chat/completions" && request.method == "POST") {
         ++running_;
         co_await complete(std::move(request), responder);
@@ -45,7 +45,7 @@ http::Task<void> Instance::answer(http::Request request, http::Responder& respon
     (void)co_await responder.send(std::move(response));
 }
 
-http::Task<void> Instance::complete(http::Request request, http::Responder& responder) {
+loop::Task<void> Instance::complete(http::Request request, http::Responder& responder) {
     const auto parsed = dialect::find_by_path(request.path)->parse(request.body);
     base::Result<Ask> ask = parsed ? read_ask(*parsed) : std::unexpected(parsed.error());
     if (ask && parsed->stream) {
@@ -64,7 +64,7 @@ http::Task<void> Instance::complete(http::Request request, http::Responder& resp
 }
 
 // One write an event, and between two events everybody else has his turn, as in an engine's batch.
-http::Task<void> Instance::stream(Ask ask, http::Responder& responder) {
+loop::Task<void> Instance::stream(Ask ask, http::Responder& responder) {
     const auto script = scripts_.of(ask);
     responder.start(200, headers("text/event-stream"));
     for (std::size_t i = 0; i + 1 < script->events.size(); ++i) {
@@ -72,9 +72,9 @@ http::Task<void> Instance::stream(Ask ask, http::Responder& responder) {
         if (!written) co_return;
         ++progress_;
         if (ask.pause_us > 0) {
-            co_await http::sleep_for(std::chrono::microseconds(ask.pause_us));
+            co_await loop::sleep_for(std::chrono::microseconds(ask.pause_us));
         } else {
-            co_await http::asio::post(http::as_result);
+            co_await asio::post(loop::as_result);
         }
     }
     ++progress_;

@@ -15,11 +15,11 @@ namespace holdfast::scripted_instance {
 class Instance {
 public:
     explicit Instance(base::Entropy& entropy);
-    http::Task<void> answer(http::Request request, http::Responder& responder);
+    loop::Task<void> answer(http::Request request, http::Responder& responder);
 
 private:
-    http::Task<void> complete(http::Request request, http::Responder& responder);
-    http::Task<void> stream(Ask ask, http::Responder& responder);
+    loop::Task<void> complete(http::Request request, http::Responder& responder);
+    loop::Task<void> stream(Ask ask, http::Responder& responder);
     std::string readiness() const;
 
     std::string life_;

@@ -19,7 +19,7 @@ int serve(const std::string& address) {
     }
     const base::SystemClock clock;
     base::SystemEntropy entropy;
-    http::Loop loop(1);
+    loop::Loop loop(1);
     Instance instance(entropy);
     http::Server server(
         loop, clock, listener->get(), http::ServerLimits{},
@@ -28,7 +28,7 @@ int serve(const std::string& address) {
         },
         error_answer);
     server.start();
-    http::asio::signal_set signals(loop, SIGTERM, SIGINT);
+    asio::signal_set signals(loop, SIGTERM, SIGINT);
     signals.async_wait([&loop](const boost::system::error_code&, int) { loop.stop(); });
     fmt::print("listening on http://{}\n", http::local_address(listener->get()));
     std::fflush(stdout);

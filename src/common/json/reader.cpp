@@ -1,11 +1,11 @@
-#include "common/dialect/json_reader.h"
+#include "common/json/reader.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "common/dialect/utf8.h"
+#include "common/base/utf8.h"
 
-namespace holdfast::dialect {
+namespace holdfast::json {
 namespace {
 
 namespace ondemand = simdjson::ondemand;
@@ -33,9 +33,9 @@ public:
 
 private:
     // False when the walk is over: something was found or the structure is broken.
-    bool walk(ondemand::value value, const JsonPath* path, std::size_t depth) {
+    bool walk(ondemand::value value, const Path* path, std::size_t depth) {
         ondemand::json_type type;
-        if (depth > json_depth_max) return false;
+        if (depth > depth_max) return false;
         if (value.type().get(type)) return name(path);
         switch (type) {
             case ondemand::json_type::object:
@@ -59,22 +59,22 @@ private:
         }
         return false;
     }
-    bool walk_object(ondemand::value value, const JsonPath* path, std::size_t depth) {
+    bool walk_object(ondemand::value value, const Path* path, std::size_t depth) {
         ondemand::object object;
         if (value.get_object().get(object)) return false;
         for (auto member : object) {
             ondemand::field field;
             std::string_view key;
             if (std::move(member).get(field) || field.unescaped_key().get(key)) return false;
-            const JsonPath here{path, key};
+            const Path here{path, key};
             if (!walk(field.value(), &here, depth + 1)) return false;
         }
         return true;
     }
-    bool walk_array(ondemand::value value, const JsonPath* path, std::size_t depth) {
+    bool walk_array(ondemand::value value, const Path* path, std::size_t depth) {
         ondemand::array array;
         if (value.get_array().get(array)) return false;
-        JsonPath here{path};
+        Path here{path};
         for (auto element : array) {
             ondemand::value inner;
             if (std::move(element).get(inner) || !walk(inner, &here, depth + 1)) return false;
@@ -82,7 +82,7 @@ private:
         }
         return true;
     }
-    bool name(const JsonPath* path) {
+    bool name(const Path* path) {
         if (path) found_ = path->text();
         return false;
     }
@@ -102,7 +102,7 @@ std::unexpected<base::Error> explain(simdjson::error_code error, std::string_vie
             return refuse_document({}, "The body is empty; a JSON object is expected.");
         case simdjson::DEPTH_ERROR:
             return refuse_document(
-                {}, fmt::format("The body is nested more than {} levels deep.", json_depth_max));
+                {}, fmt::format("The body is nested more than {} levels deep.", depth_max));
         case simdjson::UTF8_ERROR:
             return refuse_document({}, "The body is not valid UTF-8.");
         case simdjson::CAPACITY:
@@ -122,7 +122,7 @@ std::unexpected<base::Error> explain(simdjson::error_code error, std::string_vie
 
 }  // namespace
 
-std::string JsonPath::text() const {
+std::string Path::text() const {
     std::string out = parent ? parent->text() : std::string();
     if (key.data() == nullptr) return out + fmt::format("[{}]", index);
     if (!out.empty()) out += '.';
@@ -130,11 +130,11 @@ std::string JsonPath::text() const {
     constexpr std::size_t key_bytes_max = 64;
     if (key.size() <= key_bytes_max) return out.append(key);
     std::string_view shown = key.substr(0, key_bytes_max);
-    while (!is_utf8(shown)) shown.remove_suffix(1);
+    while (!base::is_utf8(shown)) shown.remove_suffix(1);
     return out.append(shown).append("...");
 }
 
-std::string_view JsonValue::type_name() const {
+std::string_view Value::type_name() const {
     using Type = simdjson::dom::element_type;
     switch (element_.type()) {
         case Type::ARRAY:
@@ -155,29 +155,29 @@ std::string_view JsonValue::type_name() const {
     std::unreachable();
 }
 
-std::unexpected<base::Error> JsonValue::refuse(std::string_view reason) const {
+std::unexpected<base::Error> Value::refuse(std::string_view reason) const {
     const std::string field = path();
     return refuse_document(field,
                            fmt::format("{} {}.", field.empty() ? "The body" : field, reason));
 }
 
-std::unexpected<base::Error> JsonValue::wrong_type(std::string_view expected) const {
+std::unexpected<base::Error> Value::wrong_type(std::string_view expected) const {
     return refuse(fmt::format("must be {}, not {}", expected, type_name()));
 }
 
-base::Result<std::string_view> JsonValue::string() const {
+base::Result<std::string_view> Value::string() const {
     std::string_view text;
     if (element_.get(text) != simdjson::SUCCESS) return wrong_type("a string");
     return text;
 }
 
-base::Result<bool> JsonValue::boolean() const {
+base::Result<bool> Value::boolean() const {
     bool value = false;
     if (element_.get(value) != simdjson::SUCCESS) return wrong_type("a boolean");
     return value;
 }
 
-base::Result<double> JsonValue::number(double min, double max) const {
+base::Result<double> Value::number(double min, double max) const {
     double value = 0;
     if (element_.get(value) != simdjson::SUCCESS) return wrong_type("a number");
     if (!(value >= min && value <= max)) {
@@ -186,7 +186,7 @@ base::Result<double> JsonValue::number(double min, double max) const {
     return value;
 }
 
-base::Result<std::int64_t> JsonValue::integer(std::int64_t min, std::int64_t max) const {
+base::Result<std::int64_t> Value::integer(std::int64_t min, std::int64_t max) const {
     if (!is_number()) return wrong_type("an integer");
     std::int64_t value = 0;
     if (element_.get(value) != simdjson::SUCCESS) {
@@ -203,7 +203,7 @@ base::Result<std::int64_t> JsonValue::integer(std::int64_t min, std::int64_t max
     return value;
 }
 
-base::Result<std::uint64_t> JsonValue::bits() const {
+base::Result<std::uint64_t> Value::bits() const {
     std::uint64_t value = 0;
     if (element_.get(value) == simdjson::SUCCESS) return value;
     HF_TRY_ASSIGN(const std::int64_t with_sign, integer(std::numeric_limits<std::int64_t>::min(),
@@ -211,24 +211,24 @@ base::Result<std::uint64_t> JsonValue::bits() const {
     return static_cast<std::uint64_t>(with_sign);
 }
 
-base::Result<std::size_t> JsonValue::length() const {
+base::Result<std::size_t> Value::length() const {
     simdjson::dom::array array;
     if (element_.get(array) != simdjson::SUCCESS) return wrong_type("a list");
     // array.size() saturates at 2^24 - 1 elements, far above every limit of ours.
     return array.size();
 }
 
-base::Result<JsonDocument> JsonDocument::parse(std::string_view text) {
+base::Result<Document> Document::parse(std::string_view text) {
     if (text.starts_with("\xEF\xBB\xBF")) {
         return refuse_document({},
                                "The body begins with a byte-order mark; send UTF-8 without it.");
     }
-    JsonDocument document;
+    Document document;
     document.parser_ = take_parser();
     simdjson::dom::parser& parser = *document.parser_;
     if (parser.capacity() < text.size()) {
         const std::size_t capacity = std::max(text.size(), parser_bytes_min);
-        if (const auto error = parser.allocate(capacity, json_depth_max)) {
+        if (const auto error = parser.allocate(capacity, depth_max)) {
             return explain(error, text);
         }
     }
@@ -238,14 +238,14 @@ base::Result<JsonDocument> JsonDocument::parse(std::string_view text) {
     return document;
 }
 
-JsonDocument::Parser JsonDocument::take_parser() {
+Document::Parser Document::take_parser() {
     if (spare_parser) return Parser(spare_parser.release());
     return Parser(new simdjson::dom::parser());
 }
 
-void JsonDocument::GiveBack::operator()(simdjson::dom::parser* parser) const {
+void Document::GiveBack::operator()(simdjson::dom::parser* parser) const {
     std::unique_ptr<simdjson::dom::parser> owner(parser);
     if (!spare_parser && parser->capacity() <= parser_bytes_max) spare_parser = std::move(owner);
 }
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::json

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <string_view>
 
-namespace holdfast::dialect {
+namespace holdfast::base {
 
 // Bytes of the character that `text` begins with, 0 if it begins with none: the well-formed byte
 // sequences of the Unicode Standard, table 3-7 (no overlong forms, no surrogates).
@@ -39,4 +39,4 @@ constexpr bool is_utf8(std::string_view text) {
     return true;
 }
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::base

@@ -8,29 +8,29 @@
 #include <string>
 #include <string_view>
 
-namespace holdfast::dialect {
+namespace holdfast::json {
 
 // `text` with its quotation marks.
-void append_json_string(std::string& out, std::string_view text);
+void append_string(std::string& out, std::string_view text);
 // Without the quotation marks, for a string put together from pieces.
-void append_json_escaped(std::string& out, std::string_view text);
+void append_escaped(std::string& out, std::string_view text);
 
 // The shortest text that reads back as the same number. Infinities and NaN do not exist in JSON:
 // they become the nearest finite number, NaN becomes null.
-void append_json_number(std::string& out, float value);
-void append_json_number(std::string& out, double value);
+void append_number(std::string& out, float value);
+void append_number(std::string& out, double value);
 
 template <std::integral Integer>
-void append_json_number(std::string& out, Integer value) {
+void append_number(std::string& out, Integer value) {
     char digits[24];
     const auto [end, error] = std::to_chars(digits, digits + sizeof digits, value);
     out.append(digits, end);
 }
 
 // Puts the commas. Keys are the program's own words and are not escaped.
-class JsonWriter {
+class Writer {
 public:
-    explicit JsonWriter(std::string& out) : out_(out) {}
+    explicit Writer(std::string& out) : out_(out) {}
 
     void begin_object() { open('{'); }
     void end_object() { close('}'); }
@@ -45,12 +45,12 @@ public:
     }
     void string(std::string_view text) {
         separate();
-        append_json_string(out_, text);
+        append_string(out_, text);
     }
     template <class Number>
     void number(Number value) {
         separate();
-        append_json_number(out_, value);
+        append_number(out_, value);
     }
     void boolean(bool value) { raw(value ? "true" : "false"); }
     void null() { raw("null"); }
@@ -86,4 +86,4 @@ private:
     bool comma_ = false;
 };
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::json

@@ -1,12 +1,12 @@
-#include "common/dialect/json_writer.h"
+#include "common/json/writer.h"
 
 #include <array>
 #include <cmath>
 #include <limits>
 
-#include "common/dialect/utf8.h"
+#include "common/base/utf8.h"
 
-namespace holdfast::dialect {
+namespace holdfast::json {
 namespace {
 
 enum class Kind : std::uint8_t { plain, escape, high };
@@ -74,7 +74,7 @@ void append_float(std::string& out, Float value) {
 
 }  // namespace
 
-void append_json_escaped(std::string& out, std::string_view text) {
+void append_escaped(std::string& out, std::string_view text) {
     std::size_t run = 0;  // start of what is copied as it stands
     std::size_t at = 0;
     while (at < text.size()) {
@@ -87,7 +87,8 @@ void append_json_escaped(std::string& out, std::string_view text) {
             ++at;
             continue;
         }
-        const std::size_t length = kinds[byte] == Kind::high ? utf8_length(text.substr(at)) : 0;
+        const std::size_t length =
+            kinds[byte] == Kind::high ? base::utf8_length(text.substr(at)) : 0;
         if (length > 0) {
             at += length;
             continue;
@@ -103,13 +104,13 @@ void append_json_escaped(std::string& out, std::string_view text) {
     out.append(text, run);
 }
 
-void append_json_string(std::string& out, std::string_view text) {
+void append_string(std::string& out, std::string_view text) {
     out += '"';
-    append_json_escaped(out, text);
+    append_escaped(out, text);
     out += '"';
 }
 
-void append_json_number(std::string& out, float value) { append_float(out, value); }
-void append_json_number(std::string& out, double value) { append_float(out, value); }
+void append_number(std::string& out, float value) { append_float(out, value); }
+void append_number(std::string& out, double value) { append_float(out, value); }
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::json

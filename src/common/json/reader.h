@@ -12,22 +12,21 @@
 
 #include "common/base/error.h"
 
-namespace holdfast::dialect {
+namespace holdfast::json {
 
 // Where a value stands in its document. A chain on the reader's stack, made text only for errors.
-struct JsonPath {
-    const JsonPath* parent = nullptr;
+struct Path {
+    const Path* parent = nullptr;
     std::string_view key;   // of an object's member; empty for an array's element
     std::size_t index = 0;  // of an array's element
     std::string text() const;
 };
 
-// A view into a JsonDocument. Copy freely, within the life of the document and of the visit that
+// A view into a Document. Copy freely, within the life of the document and of the visit that
 // handed it out.
-class JsonValue {
+class Value {
 public:
-    JsonValue(simdjson::dom::element element, const JsonPath* path)
-        : element_(element), path_(path) {}
+    Value(simdjson::dom::element element, const Path* path) : element_(element), path_(path) {}
 
     bool is_null() const { return element_.is_null(); }
     bool is_string() const { return element_.is_string(); }
@@ -44,14 +43,14 @@ public:
     base::Result<std::uint64_t> bits() const;
     base::Result<std::size_t> length() const;  // of an array
 
-    // visit(key, JsonValue) or visit(JsonValue), each giving Result<>; the first error ends it.
+    // visit(key, Value) or visit(Value), each giving Result<>; the first error ends it.
     template <class Visit>
     base::Result<> each_member(Visit visit) const {
         simdjson::dom::object object;
         if (element_.get(object) != simdjson::SUCCESS) return wrong_type("an object");
         for (const auto& [key, value] : object) {
-            const JsonPath path{path_, key};
-            HF_TRY(visit(key, JsonValue(value, &path)));
+            const Path path{path_, key};
+            HF_TRY(visit(key, Value(value, &path)));
         }
         return {};
     }
@@ -59,9 +58,9 @@ public:
     base::Result<> each_element(Visit visit) const {
         simdjson::dom::array array;
         if (element_.get(array) != simdjson::SUCCESS) return wrong_type("a list");
-        JsonPath path{path_};
+        Path path{path_};
         for (const simdjson::dom::element value : array) {
-            HF_TRY(visit(JsonValue(value, &path)));
+            HF_TRY(visit(Value(value, &path)));
             ++path.index;
         }
         return {};
@@ -77,18 +76,18 @@ public:
 private:
     std::string_view type_name() const;
     simdjson::dom::element element_;
-    const JsonPath* path_;
+    const Path* path_;
 };
 
-inline constexpr std::size_t json_depth_max = 64;
+inline constexpr std::size_t depth_max = 64;
 
 // Owns the parsed text. Time and memory are linear in the text's length, nesting is bounded.
-class JsonDocument {
+class Document {
 public:
     // Exactly one JSON document in UTF-8 without a byte-order mark; anything else is
     // Code::invalid. A value that cannot be read (1e999, 01, NaN) is named by its path.
-    static base::Result<JsonDocument> parse(std::string_view text);
-    JsonValue root() const { return {parser_->doc.root(), nullptr}; }
+    static base::Result<Document> parse(std::string_view text);
+    Value root() const { return {parser_->doc.root(), nullptr}; }
 
 private:
     struct GiveBack {
@@ -100,4 +99,4 @@ private:
     Parser parser_;
 };
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::json

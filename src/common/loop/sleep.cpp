@@ -1,9 +1,9 @@
-#include "common/http/sleep.h"
+#include "common/loop/sleep.h"
 
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 
-namespace holdfast::http {
+namespace holdfast::loop {
 
 Task<void> sleep_for(base::Duration wait) {
     using Timer =
@@ -14,4 +14,4 @@ Task<void> sleep_for(base::Duration wait) {
     co_await timer.async_wait(as_result);
 }
 
-}  // namespace holdfast::http
+}  // namespace holdfast::loop

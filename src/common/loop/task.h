@@ -8,9 +8,13 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-namespace holdfast::http {
+namespace holdfast {
 
 namespace asio = boost::asio;
+
+}  // namespace holdfast
+
+namespace holdfast::loop {
 
 using Loop = asio::io_context;
 using Executor = asio::io_context::executor_type;
@@ -21,4 +25,4 @@ using Task = asio::awaitable<T, Executor>;
 // Completion token: an operation gives (error_code, values...) instead of throwing.
 inline constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> as_result{};
 
-}  // namespace holdfast::http
+}  // namespace holdfast::loop

@@ -7,9 +7,9 @@
 #include <new>
 #include <utility>
 
-#include "common/http/task.h"
+#include "common/loop/task.h"
 
-namespace holdfast::http {
+namespace holdfast::loop {
 
 // Loop thread only; at most one waiter. The waiter's coroutine is owned by the wait: `abandon`
 // destroys it, as destroying the loop does with pending socket operations.
@@ -96,4 +96,4 @@ private:
     alignas(std::max_align_t) std::byte storage_[64];
 };
 
-}  // namespace holdfast::http
+}  // namespace holdfast::loop
