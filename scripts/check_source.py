@@ -23,12 +23,13 @@ WINGS = {
 }
 # The only rooms that may read or write JSON: the edges, where a model's own files are read, and the
 # reports that commands print.
-JSON_ROOMS = {"common/json", "common/dialect", "app/config", "service/admin", "service/fleet", "inference/tensor",
+JSON_ROOMS = {"common/json", "common/dialect", "common/upstream", "app/config", "service/admin", "inference/tensor",
               "inference/text", "inference/worker", "tools/convert", "tools/cli", "tools/perf",
               "tools/plan", "tools/eval", "tools/hub", "tools/scripted_instance"}
 # What a room must not see inside the wings that it may see, directly or through others.
 FORBIDDEN = [
     ("inference/engine", "common/http"), ("inference/engine", "common/dialect"),
+    ("inference/engine", "common/upstream"),
     ("service/keeper", "common/http"),
 ]
 # The library in LINKS that a header from outside needs.

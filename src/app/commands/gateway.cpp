@@ -17,7 +17,7 @@ base::Result<std::vector<fleet::Target>> targets_of(const config::Settings& sett
         target.id = external.name;
         target.model = external.model;
         HF_TRY_ASSIGN(target.url, http::Url::parse(external.url));
-        HF_TRY_ASSIGN(target.kind, dialect::parse_instance_kind(external.kind));
+        HF_TRY_ASSIGN(target.kind, upstream::parse_instance_kind(external.kind));
         targets.push_back(std::move(target));
     }
     return targets;

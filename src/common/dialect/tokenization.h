@@ -1,4 +1,4 @@
-// /tokenize and /detokenize: vLLM's fields towards clients, each kind's own towards instances.
+// /tokenize and /detokenize as clients know them: vLLM's fields.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,6 @@
 
 #include "common/base/error.h"
 #include "common/chat/request.h"
-#include "common/dialect/upstream.h"
 
 namespace holdfast::dialect {
 
@@ -42,15 +41,5 @@ base::Result<TokenizeRequest> parse_tokenize(std::string_view body);
 base::Result<DetokenizeRequest> parse_detokenize(std::string_view body);
 std::string render_tokenized(const TokenizeAnswer& answer);
 std::string render_detokenized(std::string_view text);
-
-// What an instance of this kind is asked. not_implemented (tag, Origin::instance) where it has no
-// such endpoint: InstanceKind::openai has none, llama-server none for conversations.
-base::Result<UpstreamCall> encode_upstream(const TokenizeRequest& request, InstanceKind kind,
-                                           std::string_view upstream_model);
-base::Result<UpstreamCall> encode_upstream(const DetokenizeRequest& request, InstanceKind kind,
-                                           std::string_view upstream_model);
-// What it answers. Code::corrupt (Origin::instance) for anything else.
-base::Result<TokenizeAnswer> read_tokenized(std::string_view body);
-base::Result<std::string> read_detokenized(std::string_view body);
 
 }  // namespace holdfast::dialect

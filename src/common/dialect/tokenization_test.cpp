@@ -1,23 +1,13 @@
 #include "common/dialect/tokenization.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace holdfast::dialect {
 namespace {
 
-using testing::ElementsAre;
-
 std::string field_of(std::string_view body) {
     const auto request = parse_tokenize(body);
     return request ? "it was accepted" : request.error().field;
-}
-
-std::string body_of(std::string_view body, InstanceKind kind) {
-    const auto request = parse_tokenize(body);
-    EXPECT_TRUE(request) << request.error().what;
-    const auto call = encode_upstream(*request, kind, "up");
-    return call ? call->body : call.error().tag;
 }
 
 }  // namespace
@@ -48,65 +38,12 @@ TEST(Tokenization, AddsSpecialTokensByDefaultToPromptsOnly) {
         parse_tokenize(R"({"messages":[{"role":"user","content":"b"}]})")->add_special_tokens);
 }
 
-TEST(Tokenization, AsksEachKindInItsOwnWords) {
-    const std::string_view prompt = R"({"model":"m","prompt":"a\"b","return_token_strs":true})";
-    for (const InstanceKind kind : {InstanceKind::holdfast, InstanceKind::vllm})
-        EXPECT_EQ(body_of(prompt, kind),
-                  R"({"model":"up","prompt":"a\"b","add_special_tokens":true,)"
-                  R"("return_token_strs":true})");
-    EXPECT_EQ(body_of(prompt, InstanceKind::llama_server),
-              R"({"content":"a\"b","add_special":true,"with_pieces":true})");
-    EXPECT_EQ(body_of(prompt, InstanceKind::openai), "not_implemented");
-
-    const std::string_view messages =
-        R"({"messages":[{"role":"system","content":"s"},{"role":"assistant","content":"b"}],
-            "add_generation_prompt":false,"continue_final_message":true})";
-    EXPECT_EQ(body_of(messages, InstanceKind::vllm),
-              R"({"model":"up","messages":[{"role":"system","content":"s"},)"
-              R"({"role":"assistant","content":"b"}],"add_generation_prompt":false,)"
-              R"("continue_final_message":true,"add_special_tokens":false,)"
-              R"("return_token_strs":false})");
-    EXPECT_EQ(body_of(messages, InstanceKind::llama_server), "not_implemented");
-
-    const auto tokens = parse_detokenize(R"({"model":"m","tokens":[1,2]})");
-    EXPECT_EQ(encode_upstream(*tokens, InstanceKind::vllm, "up")->body,
-              R"({"model":"up","tokens":[1,2]})");
-    EXPECT_EQ(encode_upstream(*tokens, InstanceKind::llama_server, "up")->body,
-              R"({"tokens":[1,2]})");
-    EXPECT_FALSE(encode_upstream(*tokens, InstanceKind::openai, "up"));
-}
-
-TEST(Tokenization, ReadsWhatEachKindAnswers) {
-    const auto vllm = read_tokenized(
-        R"({"count":2,"max_model_len":4096,"tokens":[5,6],"token_strs":["a","Ġb"]})");
-    ASSERT_TRUE(vllm);
-    EXPECT_THAT(vllm->tokens, ElementsAre(5, 6));
-    EXPECT_EQ(vllm->context, 4096U);
-    EXPECT_EQ(render_tokenized(*vllm),
+TEST(Tokenization, WritesAnswersInVllmsForm) {
+    EXPECT_EQ(render_tokenized({{5, 6}, 4096, {{"a", "Ġb"}}}),
               R"({"count":2,"max_model_len":4096,"tokens":[5,6],"token_strs":["a","Ġb"]})");
-    const auto plain = read_tokenized(R"({"tokens":[5,6]})");
-    ASSERT_TRUE(plain);
-    EXPECT_EQ(render_tokenized(*plain),
+    EXPECT_EQ(render_tokenized({{5, 6}, 0, {}}),
               R"({"count":2,"max_model_len":0,"tokens":[5,6],"token_strs":null})");
-    const auto pieces =
-        read_tokenized(R"({"tokens":[{"id":5,"piece":"a"},{"id":6,"piece":[195,169]}]})");
-    ASSERT_TRUE(pieces);
-    EXPECT_THAT(*pieces->token_texts, ElementsAre("a", "é"));
-    EXPECT_EQ(*read_detokenized(R"({"prompt":"x"})"), "x");
-    EXPECT_EQ(*read_detokenized(R"({"content":"x"})"), "x");
-}
-
-TEST(Tokenization, TakesNoStrangeAnswerForTokens) {
-    for (const std::string_view body :
-         {"", "{}", "[]", "<html>", R"({"tokens":7})", R"({"tokens":["a"]})", R"({"tokens":[-1]})",
-          R"({"tokens":[{"piece":"a"}]})", R"({"tokens":[1],"token_strs":["a","b"]})",
-          R"({"tokens":[{"id":1,"piece":[256]}]})"}) {
-        const auto answer = read_tokenized(body);
-        ASSERT_FALSE(answer) << body;
-        EXPECT_EQ(answer.error().code, base::Code::corrupt);
-        EXPECT_EQ(answer.error().origin, base::Origin::instance);
-        EXPECT_FALSE(read_detokenized(body)) << body;
-    }
+    EXPECT_EQ(render_detokenized("x\"y"), R"({"prompt":"x\"y"})");
 }
 
 }  // namespace holdfast::dialect

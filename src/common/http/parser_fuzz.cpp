@@ -8,7 +8,6 @@
 
 #include "common/base/assert.h"
 #include "common/http/parser.h"
-#include "common/http/sse.h"
 
 namespace holdfast::http {
 namespace {
@@ -35,19 +34,6 @@ std::string describe(std::string_view bytes, std::size_t piece_max) {
     return seen;
 }
 
-void parse_events(std::string_view bytes) {
-    SseParser parser(256);
-    for (; !bytes.empty(); bytes.remove_prefix(std::min<std::size_t>(7, bytes.size()))) {
-        parser.feed(bytes.substr(0, 7));
-        while (true) {
-            const auto event = parser.next();
-            if (!event) return;
-            if (!*event) break;
-            HF_ASSERT((*event)->data.size() <= 256);
-        }
-    }
-}
-
 }  // namespace
 }  // namespace holdfast::http
 
@@ -61,6 +47,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (const auto end = scanner.scan(bytes); end && *end > 0) {
         [[maybe_unused]] const auto head = parse_response_head(bytes.substr(0, *end), "GET");
     }
-    parse_events(bytes);
     return 0;
 }

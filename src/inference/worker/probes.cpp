@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "common/json/writer.h"
+#include "common/upstream/readiness.h"
 #include "inference/worker/call.h"
 #include "inference/worker/worker.h"
 
@@ -14,29 +15,24 @@ loop::Task<void> Worker::get_liveness(Call& call) {
 }
 
 std::string Worker::readiness() const {
-    const engine::Stats stats = loaded() ? serving_.engine->stats() : engine::Stats();
-    std::string body;
-    json::Writer json(body);
-    json.begin_object();
-    json.boolean("ready", loaded() && !draining_);
-    json.key("reasons");
-    json.begin_array();
-    if (!loaded()) json.string("loading");
-    if (draining_) json.string("draining");
-    json.end_array();
-    json.string("model", settings_.model);
-    json.string("fingerprint",
-                loaded() ? std::string_view(serving_.engine->model().fingerprint()) : "");
-    json.number("context", loaded() ? serving_.engine->model().shape().context : 0);
-    json.number("load_progress", load_progress_.load());
-    json.number("pid", ::getpid());
-    json.string("instance_life", instance_life_);
-    json.number("running", stats.running);
-    json.number("waiting", stats.waiting);
-    json.number("progress", stats.progress);
-    json.boolean("draining", draining_);
-    json.end_object();
-    return body;
+    upstream::Readiness now{.ready = loaded() && !draining_,
+                            .draining = draining_,
+                            .model = settings_.model,
+                            .load_progress = load_progress_.load(),
+                            .pid = ::getpid(),
+                            .instance_life = instance_life_,
+                            .progress = 0};
+    if (!loaded()) now.reasons.emplace_back("loading");
+    if (draining_) now.reasons.emplace_back("draining");
+    if (loaded()) {
+        const engine::Stats stats = serving_.engine->stats();
+        now.fingerprint = serving_.engine->model().fingerprint();
+        now.context = serving_.engine->model().shape().context;
+        now.running = stats.running;
+        now.waiting = stats.waiting;
+        now.progress = stats.progress;
+    }
+    return upstream::render_readiness(now);
 }
 
 loop::Task<void> Worker::get_readiness(Call& call) {

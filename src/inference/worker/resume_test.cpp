@@ -2,8 +2,8 @@
 // with is the answer that the first would have given.
 #include <gtest/gtest.h>
 
-#include "common/dialect/upstream.h"
-#include "common/http/sse.h"
+#include "common/upstream/sse.h"
+#include "common/upstream/upstream.h"
 #include "inference/worker/test_world.h"
 
 namespace holdfast::worker {
@@ -30,12 +30,13 @@ std::string body_of(const std::string& answer) {
 
 // The events of one attempt, as the gateway reads them.
 std::vector<chat::Event> attempt(World& world, const chat::Request& request) {
-    const auto call = dialect::encode_upstream(request, dialect::InstanceKind::holdfast, "r1", {});
+    const auto call =
+        upstream::encode_upstream(request, upstream::InstanceKind::holdfast, "r1", {});
     auto socket = world.connect();
     socket.send(World::post(call.path, call.body));
-    http::SseParser parser;
+    upstream::SseParser parser;
     parser.feed(body_of(socket.read_until("\r\n0\r\n\r\n")));
-    dialect::UpstreamReader reader;
+    upstream::UpstreamReader reader;
     std::vector<chat::Event> events;
     bool done = false;
     while (auto event = *parser.next()) {

@@ -11,9 +11,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
-#include "common/dialect/upstream.h"
 #include "common/http/client.h"
 #include "common/telemetry/metrics.h"
+#include "common/upstream/upstream.h"
 
 namespace holdfast::fleet {
 
@@ -28,7 +28,7 @@ struct Load {
 struct Instance {
     std::string id;  // "a", "b", ... or the configured name
     http::Url url;
-    dialect::InstanceKind kind = dialect::InstanceKind::holdfast;
+    upstream::InstanceKind kind = upstream::InstanceKind::holdfast;
     std::string model;           // name that clients ask for
     std::string upstream_model;  // name that the instance itself uses
     std::string fingerprint;     // empty for external servers
@@ -63,7 +63,7 @@ enum class Outcome {
 struct Target {  // an instance known from configuration
     std::string id;
     http::Url url;
-    dialect::InstanceKind kind = dialect::InstanceKind::holdfast;
+    upstream::InstanceKind kind = upstream::InstanceKind::holdfast;
     std::string model;  // empty: as the instance says
     double weight = 1.0;
 };

@@ -128,11 +128,11 @@ void Health::observer_stalled(base::Instant now) {
 }
 
 Verdict Health::verdict() const {
-    if (process_ == ProcessState::down) {
+    if (process_ == upstream::ProcessState::down) {
         const std::string what = "the process is not running";
         return {State::down, process_why_.empty() ? what : what + ": " + process_why_};
     }
-    if (process_ == ProcessState::draining) return {State::draining, "told to stop"};
+    if (process_ == upstream::ProcessState::draining) return {State::draining, "told to stop"};
     if (fault_ != Fault::none) return fault_verdict();
     if (!answer_ || !answer_->ready || answer_->draining) return answer_verdict();
     if (open_until_) {
@@ -143,7 +143,8 @@ Verdict Health::verdict() const {
 
 Verdict Health::fault_verdict() const {
     // Whoever has not spoken yet and is known to be starting is not ill but loading.
-    if (!answer_ && process_ == ProcessState::starting) return {State::starting, fault_why_};
+    if (!answer_ && process_ == upstream::ProcessState::starting)
+        return {State::starting, fault_why_};
     switch (fault_) {
         case Fault::silent:
             return {State::ejected, fault_why_, "no_answer"};

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/base/clock.h"
+#include "common/upstream/roster.h"
 #include "service/fleet/fleet.h"
 
 namespace holdfast::fleet {
@@ -27,9 +28,6 @@ enum class ProbeFailure {
     unreachable,  // refused or reset
     garbage,      // an answer that is none: wrong status, wrong JSON
 };
-
-// The keeper's view of the process behind the instance.
-enum class ProcessState { unknown, starting, running, draining, down };
 
 struct Verdict {
     State state = State::starting;
@@ -58,7 +56,7 @@ public:
     void failed(base::Instant sent, base::Instant now, ProbeFailure failure, std::string_view why);
     void reported(base::Instant now, Outcome outcome);
     // `reason`: why there is no process, where that is known.
-    void process(ProcessState state, std::string reason = {}) {
+    void process(upstream::ProcessState state, std::string reason = {}) {
         process_ = state;
         process_why_ = std::move(reason);
     }
@@ -86,7 +84,7 @@ private:
 
     HealthOptions options_;
     base::Duration silence_max_;
-    ProcessState process_ = ProcessState::unknown;
+    upstream::ProcessState process_ = upstream::ProcessState::unknown;
     std::string process_why_;
 
     std::optional<Answer> answer_;  // the last one

@@ -319,14 +319,14 @@ TEST(Health, TakesBusyForNoSicknessButPushesBackForAMoment) {
 TEST(Health, ObeysTheKeeper) {
     World world;
     world.answers_ready();
-    world.health.process(ProcessState::draining);
+    world.health.process(upstream::ProcessState::draining);
     EXPECT_EQ(world.state(), State::draining);
-    world.health.process(ProcessState::down);
+    world.health.process(upstream::ProcessState::down);
     EXPECT_EQ(world.state(), State::down);
     EXPECT_EQ(world.reason(), "the process is not running");
-    world.health.process(ProcessState::down, "exited with code 1");
+    world.health.process(upstream::ProcessState::down, "exited with code 1");
     EXPECT_EQ(world.reason(), "the process is not running: exited with code 1");
-    world.health.process(ProcessState::running);
+    world.health.process(upstream::ProcessState::running);
     EXPECT_EQ(world.state(), State::ready);
 }
 
@@ -342,12 +342,12 @@ TEST(Health, SeesTheInstanceDrainByItsOwnWord) {
 
 TEST(Health, CallsAStartingProcessThatDoesNotListenYetStarting) {
     World world;
-    world.health.process(ProcessState::starting);
+    world.health.process(upstream::ProcessState::starting);
     world.fails(ProbeFailure::unreachable);
     EXPECT_EQ(world.state(), State::starting);
     world.fails(ProbeFailure::silent);
     EXPECT_EQ(world.state(), State::starting);
-    world.health.process(ProcessState::running);
+    world.health.process(upstream::ProcessState::running);
     EXPECT_EQ(world.state(), State::ejected);
 }
 

@@ -1,7 +1,10 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <utility>
 
+#include "common/upstream/limits.h"
+#include "common/upstream/text.h"
 #include "service/fleet/probe.h"
 
 namespace holdfast::fleet {
@@ -28,6 +31,26 @@ ProbeError probe_error(const base::Error& error) {
     }
 }
 
+std::string reasons_of(const upstream::Readiness& readiness) {
+    std::string reasons = fmt::format("{}", fmt::join(readiness.reasons, ", "));
+    if (readiness.load_progress < 1)
+        reasons += fmt::format("{}{:.0f} % loaded", reasons.empty() ? "" : ", ",
+                               readiness.load_progress * 100);
+    return upstream::one_line(reasons, upstream::reason_bytes_max);
+}
+
+Probed probed_from(upstream::Readiness readiness) {
+    Probed probed;
+    probed.answer = {readiness.ready, readiness.draining, reasons_of(readiness),
+                     std::uint64_t{readiness.running} + readiness.waiting, readiness.progress};
+    probed.instance_life = std::move(readiness.instance_life);
+    probed.fingerprint = std::move(readiness.fingerprint);
+    probed.pid = readiness.pid;
+    if (!readiness.model.empty())
+        probed.models = {upstream::ListedModel{std::move(readiness.model), readiness.context}};
+    return probed;
+}
+
 http::ClientLimits probe_limits() {
     http::ClientLimits limits;
     limits.idle_per_host_max = 1;
@@ -42,12 +65,12 @@ public:
 
     loop::Task<ProbeResult> probe(ProbeAsk ask) override {
         switch (ask.kind) {
-            case dialect::InstanceKind::holdfast:
+            case upstream::InstanceKind::holdfast:
                 return probe_worker(std::move(ask));
-            case dialect::InstanceKind::vllm:
-            case dialect::InstanceKind::llama_server:
+            case upstream::InstanceKind::vllm:
+            case upstream::InstanceKind::llama_server:
                 return probe_server(std::move(ask));
-            case dialect::InstanceKind::openai:
+            case upstream::InstanceKind::openai:
                 return probe_models(std::move(ask));
         }
         std::unreachable();
@@ -73,9 +96,9 @@ private:
         if (fetched->status != 200 && fetched->status != 503) {
             co_return garbage(fmt::format("/readyz answered {}", fetched->status));
         }
-        auto probed = parse_readyz(fetched->body);
-        if (!probed) co_return garbage(probed.error().what);
-        co_return *std::move(probed);
+        auto readiness = upstream::parse_readiness(fetched->body);
+        if (!readiness) co_return garbage(readiness.error().what);
+        co_return probed_from(*std::move(readiness));
     }
 
     loop::Task<ProbeResult> probe_server(ProbeAsk ask) {
@@ -100,7 +123,7 @@ private:
         Probed probed;
         switch (fetched->status) {
             case 200: {
-                auto models = parse_models(fetched->body);
+                auto models = upstream::parse_models(fetched->body);
                 if (!models) co_return garbage(models.error().what);
                 probed.models = *std::move(models);
                 break;

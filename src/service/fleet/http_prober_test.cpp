@@ -9,7 +9,7 @@
 namespace holdfast::fleet {
 
 using namespace std::chrono_literals;
-using dialect::InstanceKind;
+using upstream::InstanceKind;
 
 class HttpProberTest : public testing::Test {
 protected:

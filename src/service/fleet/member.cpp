@@ -50,7 +50,7 @@ void Member::begin_life() {
     unreached_ = false;
 }
 
-void Member::follow(const RosterEntry& entry) {
+void Member::follow(const upstream::RosterEntry& entry) {
     http::Url url;
     bool has_address = false;
     if (!entry.listen.empty()) {
@@ -72,11 +72,11 @@ void Member::follow(const RosterEntry& entry) {
     if (has_address) target_.url = std::move(url);
     if (new_process || moved) begin_life();
     health_.process(process_, entry.reason);
-    if (process_ == ProcessState::down) reported_load_ = 0;
+    if (process_ == upstream::ProcessState::down) reported_load_ = 0;
 }
 
 std::optional<ProbeAsk> Member::next_probe() const {
-    if (!has_address_ || process_ == ProcessState::down) return std::nullopt;
+    if (!has_address_ || process_ == upstream::ProcessState::down) return std::nullopt;
     ProbeAsk ask;
     ask.url = target_.url;
     ask.kind = target_.kind;
@@ -86,7 +86,7 @@ std::optional<ProbeAsk> Member::next_probe() const {
 }
 
 base::Duration Member::probe_every() const {
-    const bool metered = target_.kind == dialect::InstanceKind::openai && models_known_;
+    const bool metered = target_.kind == upstream::InstanceKind::openai && models_known_;
     return metered ? options_.probe_openai_every : options_.probe_every;
 }
 
@@ -129,10 +129,10 @@ void Member::answered(base::Instant sent, base::Instant now, Probed probed) {
 
 // A configured name is what clients ask for. If the instance lists it, it understands it; if it
 // lists one model only, that is the one meant; among several it is up to the instance.
-void Member::learn_models(const std::vector<ListedModel>& models) {
+void Member::learn_models(const std::vector<upstream::ListedModel>& models) {
     models_known_ = true;
-    const auto named = std::ranges::find(models, target_.model, &ListedModel::id);
-    const ListedModel* meant = nullptr;
+    const auto named = std::ranges::find(models, target_.model, &upstream::ListedModel::id);
+    const upstream::ListedModel* meant = nullptr;
     if (named != models.end()) {
         meant = &*named;
     } else if (models.size() == 1 || (target_.model.empty() && !models.empty())) {

@@ -8,10 +8,10 @@
 #include <string>
 
 #include "common/base/clock.h"
+#include "common/upstream/roster.h"
 #include "service/fleet/fleet.h"
 #include "service/fleet/health.h"
 #include "service/fleet/probe.h"
-#include "service/fleet/roster.h"
 
 namespace holdfast::fleet {
 
@@ -32,7 +32,7 @@ public:
     Member(const std::string& id, const HealthOptions& options, LifeNumbers& lives);
 
     // The keeper's word: a new process or a new address begins a new life.
-    void follow(const RosterEntry& entry);
+    void follow(const upstream::RosterEntry& entry);
 
     // What to ask, or nothing while there is no process or no address.
     std::optional<ProbeAsk> next_probe() const;
@@ -52,8 +52,8 @@ public:
 private:
     void begin_life();
     base::Duration silence_max() const;
-    bool is_external() const { return target_.kind != dialect::InstanceKind::holdfast; }
-    void learn_models(const std::vector<ListedModel>& models);
+    bool is_external() const { return target_.kind != upstream::InstanceKind::holdfast; }
+    void learn_models(const std::vector<upstream::ListedModel>& models);
     void answered(base::Instant sent, base::Instant now, Probed probed);
 
     Target target_;
@@ -68,7 +68,7 @@ private:
     int pid_ = 0;       // 0 while there is no process
     int last_pid_ = 0;  // of the last process
     std::uint32_t restarts_ = 0;
-    ProcessState process_ = ProcessState::unknown;
+    upstream::ProcessState process_ = upstream::ProcessState::unknown;
 
     // Told by the instance in this life.
     std::string instance_life_, fingerprint_;

@@ -5,7 +5,7 @@
 namespace holdfast::fleet {
 
 using namespace std::chrono_literals;
-using dialect::InstanceKind;
+using upstream::InstanceKind;
 
 class MemberTest : public testing::Test {
 protected:
@@ -22,8 +22,8 @@ protected:
         return {target(kind, std::move(model)), options, lives};
     }
     Member kept() { return {"a", options, lives}; }
-    static RosterEntry entry(int pid, ProcessState state, std::string listen) {
-        RosterEntry entry;
+    static upstream::RosterEntry entry(int pid, upstream::ProcessState state, std::string listen) {
+        upstream::RosterEntry entry;
         entry.id = "a";
         entry.pid = pid;
         entry.state = state;
@@ -38,10 +38,10 @@ protected:
         probed.instance_life = std::move(life);
         probed.fingerprint = "f00";
         probed.pid = 4711;
-        probed.models = {ListedModel{"tiny-r1", 8192}};
+        probed.models = {upstream::ListedModel{"tiny-r1", 8192}};
         return probed;
     }
-    static Probed external(std::vector<ListedModel> models) {
+    static Probed external(std::vector<upstream::ListedModel> models) {
         Probed probed;
         probed.answer.ready = true;
         probed.models = std::move(models);
@@ -128,20 +128,20 @@ TEST_F(MemberTest, ForgetsSicknessWithTheLifeThatHadIt) {
 TEST_F(MemberTest, FollowsTheKeeperThroughDeathAndRestart) {
     Member one = kept();
     EXPECT_FALSE(one.next_probe());
-    one.follow(entry(10, ProcessState::starting, ""));
+    one.follow(entry(10, upstream::ProcessState::starting, ""));
     EXPECT_FALSE(one.next_probe());
     EXPECT_EQ(shown(one).state, State::starting);
-    one.follow(entry(10, ProcessState::starting, "127.0.0.1:5001"));
+    one.follow(entry(10, upstream::ProcessState::starting, "127.0.0.1:5001"));
     ASSERT_TRUE(one.next_probe());
     EXPECT_EQ(one.next_probe()->url.port, 5001);
     refuse(one);
     EXPECT_EQ(shown(one).state, State::starting);
     answer(one, worker("life-1"));
-    one.follow(entry(10, ProcessState::running, "127.0.0.1:5001"));
+    one.follow(entry(10, upstream::ProcessState::running, "127.0.0.1:5001"));
     EXPECT_EQ(shown(one).state, State::ready);
     const std::uint64_t life = one.life();
 
-    RosterEntry dead = entry(0, ProcessState::down, "");
+    upstream::RosterEntry dead = entry(0, upstream::ProcessState::down, "");
     dead.restarts = 1;
     one.follow(dead);
     EXPECT_EQ(shown(one).state, State::down);
@@ -150,7 +150,7 @@ TEST_F(MemberTest, FollowsTheKeeperThroughDeathAndRestart) {
     EXPECT_FALSE(one.next_probe());
     EXPECT_EQ(one.life(), life);
 
-    one.follow(entry(11, ProcessState::starting, "127.0.0.1:5002"));
+    one.follow(entry(11, upstream::ProcessState::starting, "127.0.0.1:5002"));
     EXPECT_NE(one.life(), life);
     EXPECT_EQ(shown(one).state, State::starting);
     EXPECT_EQ(shown(one).model, "tiny-r1");
@@ -161,22 +161,22 @@ TEST_F(MemberTest, FollowsTheKeeperThroughDeathAndRestart) {
 
 TEST_F(MemberTest, KeepsItsLifeWhenTheRosterSaysTheSameAgain) {
     Member one = kept();
-    one.follow(entry(10, ProcessState::running, "127.0.0.1:5001"));
+    one.follow(entry(10, upstream::ProcessState::running, "127.0.0.1:5001"));
     answer(one, worker("life-1"));
     const std::uint64_t life = one.life();
-    one.follow(entry(10, ProcessState::running, "127.0.0.1:5001"));
+    one.follow(entry(10, upstream::ProcessState::running, "127.0.0.1:5001"));
     EXPECT_EQ(one.life(), life);
     EXPECT_EQ(shown(one).state, State::ready);
-    one.follow(entry(10, ProcessState::draining, "127.0.0.1:5001"));
+    one.follow(entry(10, upstream::ProcessState::draining, "127.0.0.1:5001"));
     EXPECT_EQ(one.life(), life);
     EXPECT_EQ(shown(one).state, State::draining);
-    one.follow(entry(10, ProcessState::running, "127.0.0.1:5009"));
+    one.follow(entry(10, upstream::ProcessState::running, "127.0.0.1:5009"));
     EXPECT_NE(one.life(), life);
 }
 
 TEST_F(MemberTest, WaitsForAnAddressThatCanBeRead) {
     Member one = kept();
-    one.follow(entry(10, ProcessState::running, "no port here"));
+    one.follow(entry(10, upstream::ProcessState::running, "no port here"));
     EXPECT_FALSE(one.next_probe());
     EXPECT_EQ(shown(one).state, State::starting);
 }
@@ -207,7 +207,7 @@ TEST_F(MemberTest, AsksAnExternalServerForItsModelsOncePerLife) {
 TEST_F(MemberTest, PicksTheUpstreamNameFromTheList) {
     struct Case {
         std::string configured;
-        std::vector<ListedModel> listed;
+        std::vector<upstream::ListedModel> listed;
         std::string model, upstream;
     };
     const std::vector<Case> cases{

@@ -18,9 +18,9 @@
 #include <string>
 #include <utility>
 
+#include "common/upstream/roster.h"
 #include "service/fleet/fleet_metrics.h"
 #include "service/fleet/member.h"
-#include "service/fleet/roster.h"
 
 namespace holdfast::fleet {
 
@@ -198,7 +198,7 @@ loop::Task<void> Supervisor::follow_roster(Self self) {
 
 // False when the keeper has closed the channel.
 bool Supervisor::read_roster() {
-    std::string packet(roster_bytes_max, '\0');
+    std::string packet(upstream::roster_bytes_max, '\0');
     const ssize_t size =
         ::recv(roster_->native_handle(), packet.data(), packet.size(), MSG_DONTWAIT | MSG_TRUNC);
     if (size < 0) return errno == EAGAIN || errno == EINTR;
@@ -213,19 +213,20 @@ bool Supervisor::read_roster() {
 }
 
 void Supervisor::take_roster(std::string_view packet) {
-    const auto entries = parse_roster(packet);
+    const auto entries = upstream::parse_roster(packet);
     if (!entries) {
         spdlog::error("{}; the packet is ignored", entries.error().what);
         return;
     }
     std::vector<std::string> gone;
     for (const auto& [id, watched] : members_) {
-        const bool listed = std::ranges::find(*entries, id, &RosterEntry::id) != entries->end();
+        const bool listed =
+            std::ranges::find(*entries, id, &upstream::RosterEntry::id) != entries->end();
         if (watched->kept && !listed) gone.push_back(id);
     }
     for (const std::string& id : gone) remove(id);
 
-    for (const RosterEntry& entry : *entries) {
+    for (const upstream::RosterEntry& entry : *entries) {
         if (!members_.contains(entry.id)) add(Member(entry.id, options_, lives_), entry.id, true);
         Watched& watched = *members_.at(entry.id);
         if (!watched.kept) {

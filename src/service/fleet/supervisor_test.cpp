@@ -71,7 +71,7 @@ protected:
         Probed probed;
         probed.answer.ready = true;
         probed.instance_life = std::move(life);
-        probed.models = {ListedModel{"tiny-r1", 8192}};
+        probed.models = {upstream::ListedModel{"tiny-r1", 8192}};
         return probed;
     }
     const Instance* find(const std::string& id) {

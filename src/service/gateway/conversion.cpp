@@ -143,7 +143,7 @@ loop::Task<base::Result<>> Conversion::pace(const Loss& loss) {
 }
 
 loop::Task<std::expected<std::string, Conversion::Loss>> Conversion::attempt(
-    const Placed& placed, dialect::UpstreamCall call) {
+    const Placed& placed, upstream::UpstreamCall call) {
     const Timeouts& timeouts = lane_.options.timeouts;
     const http::ClientDeadlines deadlines{
         base::Deadline::after(lane_.clock, timeouts.connect).sooner(deadline_),
@@ -170,8 +170,8 @@ loop::Task<std::expected<std::string, Conversion::Loss>> Conversion::attempt(
         if (answer) co_return *std::move(answer);
         co_return std::unexpected(Loss{std::move(answer).error(), fleet::Outcome::sick});
     }
-    const bool external = placed.instance().kind != dialect::InstanceKind::holdfast;
-    base::Error error = dialect::read_upstream_error(upstream.status(), *body);
+    const bool external = placed.instance().kind != upstream::InstanceKind::holdfast;
+    base::Error error = upstream::read_upstream_error(upstream.status(), *body);
     if (external && has_no_such_path(upstream.status())) {
         error = {base::Code::invalid,
                  fmt::format("The instance {} offers no {}.", placed.instance().id, http_.path),
@@ -190,10 +190,10 @@ const std::string& Conversion::model() const {
                       request_);
 }
 
-base::Result<dialect::UpstreamCall> Conversion::encode(const fleet::Instance& instance) const {
+base::Result<upstream::UpstreamCall> Conversion::encode(const fleet::Instance& instance) const {
     return std::visit(
         [&](const auto& request) {
-            return dialect::encode_upstream(request, instance.kind, instance.upstream_model);
+            return upstream::encode_upstream(request, instance.kind, instance.upstream_model);
         },
         request_);
 }
@@ -201,10 +201,10 @@ base::Result<dialect::UpstreamCall> Conversion::encode(const fleet::Instance& in
 base::Result<std::string> Conversion::translate(std::string_view body,
                                                 const fleet::Instance& instance) const {
     if (std::holds_alternative<dialect::DetokenizeRequest>(request_)) {
-        HF_TRY_ASSIGN(const std::string text, dialect::read_detokenized(body));
+        HF_TRY_ASSIGN(const std::string text, upstream::read_detokenized(body));
         return dialect::render_detokenized(text);
     }
-    HF_TRY_ASSIGN(dialect::TokenizeAnswer answer, dialect::read_tokenized(body));
+    HF_TRY_ASSIGN(dialect::TokenizeAnswer answer, upstream::read_tokenized(body));
     if (answer.context == 0) answer.context = instance.context;
     return dialect::render_tokenized(answer);
 }

@@ -7,10 +7,10 @@
 #include <variant>
 #include <vector>
 
-#include "common/dialect/tokenization.h"
 #include "common/http/message.h"
 #include "common/http/server.h"
 #include "common/loop/task.h"
+#include "common/upstream/tokenization.h"
 #include "service/gateway/lane.h"
 
 namespace holdfast::gateway {
@@ -38,9 +38,9 @@ private:
     base::Result<> admit();
     loop::Task<base::Result<std::string>> relay();
     loop::Task<std::expected<std::string, Loss>> attempt(const Placed& placed,
-                                                         dialect::UpstreamCall call);
+                                                         upstream::UpstreamCall call);
     loop::Task<base::Result<>> pace(const Loss& loss);
-    base::Result<dialect::UpstreamCall> encode(const fleet::Instance& instance) const;
+    base::Result<upstream::UpstreamCall> encode(const fleet::Instance& instance) const;
     base::Result<std::string> translate(std::string_view body,
                                         const fleet::Instance& instance) const;
     const std::string& model() const;

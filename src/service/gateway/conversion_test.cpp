@@ -10,8 +10,8 @@
 namespace holdfast::gateway {
 namespace {
 
-using dialect::InstanceKind;
 using testing::HasSubstr;
+using upstream::InstanceKind;
 
 constexpr std::string_view tokenized = R"({"count":1,"max_model_len":64,"tokens":[7]})";
 

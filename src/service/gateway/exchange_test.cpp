@@ -100,7 +100,8 @@ protected:
         view_.update(fleet_.now);
     }
 
-    void publish(fleet::State state, dialect::InstanceKind kind = dialect::InstanceKind::holdfast) {
+    void publish(fleet::State state,
+                 upstream::InstanceKind kind = upstream::InstanceKind::holdfast) {
         GatewayTest::publish([&](fleet::Instance& instance) {
             instance.fingerprint = "F";
             instance.state = state;
@@ -266,9 +267,9 @@ TEST_F(ExchangeTest, TakesAnInstanceThatHasNoTokenInTimeForABusyOne) {
 }
 
 TEST_F(ExchangeTest, DoesNotGoOnFromTextAtAWorker) {
-    publish(fleet::State::ready, dialect::InstanceKind::vllm);
+    publish(fleet::State::ready, upstream::InstanceKind::vllm);
     fleet_.on_lost = [this](const std::string& id) {
-        publish(fleet::State::ready, dialect::InstanceKind::holdfast);
+        publish(fleet::State::ready, upstream::InstanceKind::holdfast);
         restart(id);
     };
     options_.timeouts.total = std::chrono::milliseconds(300);

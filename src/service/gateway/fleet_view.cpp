@@ -22,8 +22,8 @@ bool might_serve(const fleet::Instance& instance, std::string_view model) {
 }
 
 bool can_go_on_from_text(const fleet::Instance& instance, const chat::Request& request) {
-    return instance.kind != dialect::InstanceKind::holdfast &&
-           dialect::can_continue(instance.kind, request);
+    return instance.kind != upstream::InstanceKind::holdfast &&
+           upstream::can_continue(instance.kind, request);
 }
 
 }  // namespace

@@ -139,7 +139,7 @@ loop::Task<Relay::AttemptEnd> Relay::attempt(const Placed& placed) {
     ++record_.attempts;
     lane_.journal.set_attempt(entry_, record_.attempts);
     external_before_ = external_events_;
-    external_ = placed.instance().kind != dialect::InstanceKind::holdfast;
+    external_ = placed.instance().kind != upstream::InstanceKind::holdfast;
     http::Abort abort;
     const FleetView::Watch watch(lane_.fleet, placed, abort);
     auto upstream = co_await call(placed, abort);
@@ -173,7 +173,7 @@ loop::Task<std::expected<std::unique_ptr<http::Exchange>, Relay::Loss>> Relay::c
         co_return upstream;
     }
     auto body = co_await upstream->read_all(deadlines.response_head);
-    base::Error error = body ? excused(dialect::read_upstream_error(upstream->status(), *body))
+    base::Error error = body ? excused(upstream::read_upstream_error(upstream->status(), *body))
                              : std::move(body).error();
     const fleet::Outcome outcome =
         judge(error) == fleet::Outcome::lost ? fleet::Outcome::sick : judge(error);
@@ -181,10 +181,10 @@ loop::Task<std::expected<std::unique_ptr<http::Exchange>, Relay::Loss>> Relay::c
 }
 
 loop::Task<Relay::AttemptEnd> Relay::read_events(http::Exchange& upstream,
-                                                 dialect::InstanceKind kind,
+                                                 upstream::InstanceKind kind,
                                                  const http::Abort& abort) {
-    http::SseParser events;
-    dialect::UpstreamReader reader(kind, choices_.front().delivered);
+    upstream::SseParser events;
+    upstream::UpstreamReader reader(kind, choices_.front().delivered);
     const Timeouts& timeouts = lane_.options.timeouts;
     // Comments keep a connection alive; only events keep a deadline away.
     base::Deadline silence = base::Deadline::after(lane_.clock, timeouts.first_token);
@@ -226,7 +226,7 @@ loop::Task<Relay::AttemptEnd> Relay::read_events(http::Exchange& upstream,
 }
 
 std::expected<bool, Relay::Loss> Relay::take(std::string_view data,
-                                             dialect::UpstreamReader& reader) {
+                                             upstream::UpstreamReader& reader) {
     auto read = reader.read(data);
     if (!read) {
         const fleet::Outcome outcome = read.error().origin == base::Origin::instance
@@ -307,15 +307,15 @@ void Relay::note_placed(const fleet::Instance& instance) {
 }
 
 Guarantee Relay::guarantee_at(const fleet::Instance& instance) const {
-    if (instance.kind == dialect::InstanceKind::holdfast) return Guarantee::exact;
-    return dialect::can_continue(instance.kind, request_) ? Guarantee::same_model
-                                                          : Guarantee::restart;
+    if (instance.kind == upstream::InstanceKind::holdfast) return Guarantee::exact;
+    return upstream::can_continue(instance.kind, request_) ? Guarantee::same_model
+                                                           : Guarantee::restart;
 }
 
 // What is left to ask for after a part of the answer has been delivered.
-chat::Request Relay::continued_request(dialect::InstanceKind kind) const {
+chat::Request Relay::continued_request(upstream::InstanceKind kind) const {
     chat::Request request = request_;
-    if (kind == dialect::InstanceKind::holdfast) {
+    if (kind == upstream::InstanceKind::holdfast) {
         request.resume = chat::Resume{lane_.journal.delivered(entry_, request_.choices)};
     } else if (request.stopping.max_tokens) {
         *request.stopping.max_tokens -=
@@ -326,10 +326,10 @@ chat::Request Relay::continued_request(dialect::InstanceKind kind) const {
 
 http::ClientRequest Relay::upstream_request(const fleet::Instance& instance) const {
     const auto encode = [&](const chat::Request& request) {
-        return dialect::encode_upstream(request, instance.kind, instance.upstream_model,
-                                        choices_.front().delivered);
+        return upstream::encode_upstream(request, instance.kind, instance.upstream_model,
+                                         choices_.front().delivered);
     };
-    dialect::UpstreamCall call =
+    upstream::UpstreamCall call =
         anything_delivered() ? encode(continued_request(instance.kind)) : encode(request_);
     http::ClientRequest upstream{"POST", std::move(call.path), {}, std::move(call.body)};
     upstream.headers.reserve(5);

@@ -9,9 +9,9 @@
 #include "common/chat/event.h"
 #include "common/chat/request.h"
 #include "common/dialect/dialect.h"
-#include "common/dialect/upstream.h"
 #include "common/http/server.h"
-#include "common/http/sse.h"
+#include "common/upstream/sse.h"
+#include "common/upstream/upstream.h"
 #include "service/gateway/lane.h"
 
 namespace holdfast::gateway {
@@ -52,7 +52,7 @@ private:
     using AttemptEnd = std::expected<void, Loss>;
 
     struct Choice {
-        dialect::Delivered delivered;  // external servers continue from this
+        upstream::Delivered delivered;  // external servers continue from this
         bool finished = false;
     };
 
@@ -61,10 +61,10 @@ private:
     loop::Task<AttemptEnd> attempt(const Placed& placed);
     loop::Task<std::expected<std::unique_ptr<http::Exchange>, Loss>> call(const Placed& placed,
                                                                           http::Abort& abort);
-    loop::Task<AttemptEnd> read_events(http::Exchange& upstream, dialect::InstanceKind kind,
+    loop::Task<AttemptEnd> read_events(http::Exchange& upstream, upstream::InstanceKind kind,
                                        const http::Abort& abort);
     // True at the proper end of the answer.
-    std::expected<bool, Loss> take(std::string_view data, dialect::UpstreamReader& reader);
+    std::expected<bool, Loss> take(std::string_view data, upstream::UpstreamReader& reader);
     base::Result<> deliver(chat::Event& event);
     void forget();
     void note_times(const chat::Event& event);
@@ -73,7 +73,7 @@ private:
     loop::Task<base::Result<>> flush();
     loop::Task<base::Result<>> finish();
     loop::Task<base::Result<>> pace(const Loss& loss, std::uint32_t delivered_before);
-    chat::Request continued_request(dialect::InstanceKind kind) const;
+    chat::Request continued_request(upstream::InstanceKind kind) const;
     http::ClientRequest upstream_request(const fleet::Instance& instance) const;
     chat::Usage total_usage(const chat::Usage& reported) const;
     bool all_finished() const;

@@ -47,21 +47,6 @@ Notification parse_notification(std::string_view datagram) {
     return out;
 }
 
-std::string_view roster_word(Phase phase) {
-    switch (phase) {
-        case Phase::starting:
-            return "starting";
-        case Phase::running:
-            return "running";
-        case Phase::draining:
-            return "draining";
-        case Phase::waiting:
-        case Phase::stopped:
-            return "down";
-    }
-    std::unreachable();
-}
-
 Child::Command Child::next(base::Instant now) {
     if (phase_ == Phase::waiting && start_at_.passed(now)) return Command::start;
     if (!alive() || killed_) return Command::none;

@@ -39,8 +39,6 @@ enum class Phase {
     draining,  // told to stop, or stopping by itself
     stopped,   // not running, for good
 };
-// The roster's word: "down", "starting", "running", "draining".
-std::string_view roster_word(Phase phase);
 
 // One child over all its lives. Keeper's thread only.
 class Child {

@@ -313,13 +313,14 @@ bool Keeper::all_stopped() const {
 
 std::string Keeper::roster() const {
     // Reasons have half of a packet: the rest is room for the list itself.
-    std::size_t reasons_left = roster_bytes_max / 2;
+    std::size_t reasons_left = upstream::roster_bytes_max / 2;
     std::string out;
     for (const auto& slot : slots_) {
         if (slot->worker == nullptr) continue;
         const bool fits = slot->last_end.size() <= reasons_left;
         if (fits) reasons_left -= slot->last_end.size();
-        out += roster_line(slot->worker->id, slot->child, fits ? slot->last_end : std::string());
+        const std::string reason = fits ? slot->last_end : std::string();
+        upstream::append_roster_line(out, roster_entry(slot->worker->id, slot->child, reason));
     }
     return out;
 }

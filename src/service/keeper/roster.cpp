@@ -1,20 +1,41 @@
 #include "service/keeper/roster.h"
 
-#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace holdfast::keeper {
 
-std::string roster_line(const std::string& id, const Child& child, const std::string& reason) {
-    auto line = fmt::format("id={} pid={} restarts={} state={} listen={}", id, child.pid(),
-                            child.restarts(), roster_word(child.phase()),
-                            child.listen().empty() ? "-" : child.listen());
-    if (child.pid() == 0 && !reason.empty()) line += " reason=" + reason;
-    return line + '\n';
+namespace {
+
+upstream::ProcessState state_of(Phase phase) {
+    switch (phase) {
+        case Phase::starting:
+            return upstream::ProcessState::starting;
+        case Phase::running:
+            return upstream::ProcessState::running;
+        case Phase::draining:
+            return upstream::ProcessState::draining;
+        case Phase::waiting:
+        case Phase::stopped:
+            return upstream::ProcessState::down;
+    }
+    std::unreachable();
+}
+
+}  // namespace
+
+upstream::RosterEntry roster_entry(const std::string& id, const Child& child,
+                                   const std::string& reason) {
+    return {id,
+            child.pid(),
+            child.restarts(),
+            state_of(child.phase()),
+            child.listen(),
+            child.pid() == 0 ? reason : std::string()};
 }
 
 base::Result<base::UniqueFd> RosterChannel::renew() {

@@ -7,17 +7,14 @@
 
 #include "common/base/error.h"
 #include "common/base/unique_fd.h"
+#include "common/upstream/roster.h"
 #include "service/keeper/child.h"
 
 namespace holdfast::keeper {
 
-// What one packet may hold; the gateway reads no more.
-inline constexpr std::size_t roster_bytes_max = 65'536;
-
-// "id=a pid=4711 restarts=2 state=running listen=127.0.0.1:43211\n"; while there is no process with
-// how the last one ended: "... listen=- reason=exited with code 1: FILE is cut short\n". `reason`
-// is one line.
-std::string roster_line(const std::string& id, const Child& child, const std::string& reason);
+// `reason`, one line, tells how the last process ended; it is shown while there is none.
+upstream::RosterEntry roster_entry(const std::string& id, const Child& child,
+                                   const std::string& reason);
 
 // One gateway's channel. Keeper's thread only; never blocks: while the gateway does not read, only
 // the latest list is kept.

@@ -11,8 +11,8 @@
 #include <exception>
 #include <optional>
 
-#include "common/http/sse.h"
 #include "common/loop/task.h"
+#include "common/upstream/sse.h"
 
 namespace holdfast::cli {
 namespace {
@@ -123,7 +123,7 @@ public:
             auto text = co_await exchange.read_all(deadline);
             co_return refused(exchange.status(), exchange.headers(), text ? *text : "");
         }
-        http::SseParser parser;
+        upstream::SseParser parser;
         while (true) {
             const base::Deadline deadline = base::Deadline::after(clock_, silence_max);
             auto piece = co_await exchange.read_some(deadline);
@@ -182,7 +182,7 @@ private:
     }
 
     // True at the end of the stream.
-    static base::Result<bool> take_events(http::SseParser& parser, const OnData& on_data) {
+    static base::Result<bool> take_events(upstream::SseParser& parser, const OnData& on_data) {
         while (true) {
             HF_TRY_ASSIGN(const auto event, parser.next());
             if (!event) return false;

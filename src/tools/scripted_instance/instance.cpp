@@ -7,6 +7,7 @@
 
 #include "common/dialect/dialect.h"
 #include "common/loop/sleep.h"
+#include "common/upstream/readiness.h"
 
 namespace holdfast::scripted_instance {
 namespace {
@@ -82,11 +83,14 @@ loop::Task<void> Instance::stream(Ask ask, http::Responder& responder) {
 }
 
 std::string Instance::readiness() const {
-    return fmt::format(
-        R"({{"ready":true,"reasons":[],"model":"{}","fingerprint":"{}","context":131072,)"
-        R"("load_progress":1.0,"pid":{},"instance_life":"{}","running":{},"waiting":0,)"
-        R"("progress":{},"draining":false}})",
-        model_name, fingerprint, ::getpid(), life_, running_, progress_);
+    return upstream::render_readiness({.ready = true,
+                                       .model = std::string(model_name),
+                                       .fingerprint = std::string(fingerprint),
+                                       .context = 131'072,
+                                       .pid = ::getpid(),
+                                       .instance_life = life_,
+                                       .running = running_,
+                                       .progress = progress_});
 }
 
 }  // namespace holdfast::scripted_instance

@@ -1,11 +1,11 @@
 #include <algorithm>
 
 #include "common/base/utf8.h"
-#include "common/dialect/upstream.h"
-#include "common/dialect/upstream_fault.h"
 #include "common/json/reader.h"
+#include "common/upstream/fault.h"
+#include "common/upstream/upstream.h"
 
-namespace holdfast::dialect {
+namespace holdfast::upstream {
 namespace {
 
 using base::Code;
@@ -116,4 +116,4 @@ Error read_upstream_error(int status, std::string_view body) {
     return error_of(read_fault(body), status);
 }
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::upstream

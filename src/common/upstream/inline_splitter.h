@@ -8,7 +8,7 @@
 
 #include "common/chat/event.h"
 
-namespace holdfast::dialect {
+namespace holdfast::upstream {
 
 // Separates thinking that a server sends inside the content. Newlines next to the tags belong to
 // neither part.
@@ -104,4 +104,4 @@ private:
     std::string held_;
 };
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::upstream

@@ -1,4 +1,6 @@
-#include "service/fleet/roster.h"
+#include "common/upstream/roster.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -6,7 +8,9 @@
 #include <optional>
 #include <utility>
 
-namespace holdfast::fleet {
+#include "common/base/assert.h"
+
+namespace holdfast::upstream {
 
 namespace {
 
@@ -70,7 +74,21 @@ base::Result<RosterEntry> parse_line(std::string_view line) {
     return entry;
 }
 
+std::string_view word(ProcessState state) {
+    const auto found = std::ranges::find(states, state, &decltype(states)::value_type::second);
+    HF_ASSERT(found != states.end());
+    return found->first;
+}
+
 }  // namespace
+
+void append_roster_line(std::string& out, const RosterEntry& entry) {
+    out +=
+        fmt::format("id={} pid={} restarts={} state={} listen={}", entry.id, entry.pid,
+                    entry.restarts, word(entry.state), entry.listen.empty() ? "-" : entry.listen);
+    if (!entry.reason.empty()) out += " reason=" + entry.reason;
+    out += '\n';
+}
 
 base::Result<std::vector<RosterEntry>> parse_roster(std::string_view packet) {
     std::vector<RosterEntry> entries;
@@ -81,9 +99,12 @@ base::Result<std::vector<RosterEntry>> parse_roster(std::string_view packet) {
         const bool twice = std::ranges::any_of(
             entries, [&](const RosterEntry& other) { return other.id == entry.id; });
         if (twice) return base::fail(base::Code::corrupt, "roster: id {} comes twice", entry.id);
+        if (entries.size() == roster_entries_max)
+            return base::fail(base::Code::corrupt, "roster: more than {} instances",
+                              roster_entries_max);
         entries.push_back(std::move(entry));
     }
     return entries;
 }
 
-}  // namespace holdfast::fleet
+}  // namespace holdfast::upstream

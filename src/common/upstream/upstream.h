@@ -10,7 +10,7 @@
 #include "common/chat/event.h"
 #include "common/chat/request.h"
 
-namespace holdfast::dialect {
+namespace holdfast::upstream {
 
 // What an instance is. `holdfast` understands the extension of docs/protocol.md; the others
 // continue from text after a loss, where they can.
@@ -77,4 +77,4 @@ private:
 // code; 429 and 503 are overloaded (Retry::elsewhere); other 5xx are unavailable.
 base::Error read_upstream_error(int status, std::string_view body);
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::upstream

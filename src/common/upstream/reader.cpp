@@ -5,13 +5,13 @@
 
 #include <cstring>
 
-#include "common/dialect/inline_splitter.h"
 #include "common/dialect/limits.h"
-#include "common/dialect/upstream.h"
-#include "common/dialect/upstream_fault.h"
-#include "common/dialect/upstream_scores.h"
+#include "common/upstream/fault.h"
+#include "common/upstream/inline_splitter.h"
+#include "common/upstream/scores.h"
+#include "common/upstream/upstream.h"
 
-namespace holdfast::dialect {
+namespace holdfast::upstream {
 namespace {
 
 namespace ondemand = simdjson::ondemand;
@@ -144,7 +144,7 @@ private:
         if (key == "index") {
             std::uint64_t index = 0;
             if (field.value().get_uint64().get(index)) return corrupt();
-            if (index >= choices_max) return corrupt("names a choice that cannot exist");
+            if (index >= dialect::choices_max) return corrupt("names a choice that cannot exist");
             chunk.event.choice = static_cast<std::uint32_t>(index);
             return {};
         }
@@ -197,7 +197,7 @@ private:
     static Result<> read_count(ondemand::value value, std::uint32_t& target) {
         if (value.is_null()) return {};
         std::uint64_t count = 0;
-        if (value.get_uint64().get(count) || count > tokens_max) return corrupt();
+        if (value.get_uint64().get(count) || count > dialect::tokens_max) return corrupt();
         target = static_cast<std::uint32_t>(count);
         return {};
     }
@@ -292,4 +292,4 @@ Result<UpstreamReader::Read> UpstreamReader::read(std::string_view data) {
     return impl_->read(data);
 }
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::upstream

@@ -1,4 +1,4 @@
-#include "common/http/sse.h"
+#include "common/upstream/sse.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-namespace holdfast::http {
+namespace holdfast::upstream {
 namespace {
 
 using Events = std::vector<std::pair<std::string, std::string>>;
@@ -95,4 +95,4 @@ TEST(SseParser, RefusesAnEventThatNeverEnds) {
 }
 
 }  // namespace
-}  // namespace holdfast::http
+}  // namespace holdfast::upstream

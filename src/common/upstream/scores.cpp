@@ -1,10 +1,10 @@
-#include "common/dialect/upstream_scores.h"
+#include "common/upstream/scores.h"
 
 #include <string_view>
 
 #include "common/dialect/openai_answer.h"
 
-namespace holdfast::dialect {
+namespace holdfast::upstream {
 
 namespace ondemand = simdjson::ondemand;
 
@@ -83,7 +83,8 @@ bool read_completion_list(std::string_view name, ondemand::value value,
         if (name == "tokens") {
             std::string_view text;
             if (element.get_string().get(text)) return false;
-            score.bytes = openai::token_bytes(text, openai::completions_bytes_prefix);
+            score.bytes =
+                dialect::openai::token_bytes(text, dialect::openai::completions_bytes_prefix);
         } else if (name == "token_logprobs") {
             double logprob = 0;
             if (element.get_double().get(logprob)) return false;
@@ -99,9 +100,10 @@ bool read_completion_list(std::string_view name, ondemand::value value,
                     field.value().get_double().get(logprob)) {
                     return false;
                 }
-                score.top.push_back({0,
-                                     openai::token_bytes(token, openai::completions_bytes_prefix),
-                                     static_cast<float>(logprob)});
+                score.top.push_back(
+                    {0,
+                     dialect::openai::token_bytes(token, dialect::openai::completions_bytes_prefix),
+                     static_cast<float>(logprob)});
             }
         }
     }
@@ -128,4 +130,4 @@ bool read_scores(ondemand::value value, std::vector<chat::TokenScore>& scores) {
     return true;
 }
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::upstream

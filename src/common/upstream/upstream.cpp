@@ -1,11 +1,11 @@
-#include "common/dialect/upstream.h"
+#include "common/upstream/upstream.h"
 
 #include <algorithm>
 #include <array>
 
 #include "common/json/writer.h"
 
-namespace holdfast::dialect {
+namespace holdfast::upstream {
 namespace {
 
 constexpr std::array<std::pair<std::string_view, InstanceKind>, 4> kinds{{
@@ -280,4 +280,4 @@ bool can_continue(InstanceKind kind, const chat::Request& request) {
            kind != InstanceKind::openai;
 }
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::upstream

@@ -7,7 +7,7 @@
 
 #include "common/base/error.h"
 
-namespace holdfast::http {
+namespace holdfast::upstream {
 
 // Feed it bytes as they come, take whole events out. Handles LF, CRLF and CR line ends, comments
 // and multi-line data. An event that never ends is refused above `event_bytes_max`.
@@ -48,4 +48,4 @@ private:
     bool at_start_ = true;
 };
 
-}  // namespace holdfast::http
+}  // namespace holdfast::upstream

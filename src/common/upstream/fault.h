@@ -7,7 +7,7 @@
 
 #include "common/base/error.h"
 
-namespace holdfast::dialect {
+namespace holdfast::upstream {
 
 struct UpstreamFault {
     std::string message, type, param, tag;
@@ -17,4 +17,4 @@ struct UpstreamFault {
 UpstreamFault read_fault(std::string_view body);
 base::Error error_of(UpstreamFault fault, int status);
 
-}  // namespace holdfast::dialect
+}  // namespace holdfast::upstream

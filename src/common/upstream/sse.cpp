@@ -1,8 +1,8 @@
-#include "common/http/sse.h"
+#include "common/upstream/sse.h"
 
 #include <algorithm>
 
-namespace holdfast::http {
+namespace holdfast::upstream {
 
 void SseParser::feed(std::string_view bytes) {
     if (!delivered_) copy_data();
@@ -115,4 +115,4 @@ void SseParser::copy_data() {
     has_data_ = Data::copy;
 }
 
-}  // namespace holdfast::http
+}  // namespace holdfast::upstream

@@ -1,8 +1,8 @@
-#include "service/fleet/roster.h"
+#include "common/upstream/roster.h"
 
 #include <gtest/gtest.h>
 
-namespace holdfast::fleet {
+namespace holdfast::upstream {
 
 TEST(Roster, ReadsTheListOfTheProtocolPage) {
     const auto entries = parse_roster(
@@ -32,6 +32,29 @@ TEST(Roster, SkipsFieldsItDoesNotKnowAndTakesAnyOrder) {
     EXPECT_EQ(entries->at(0).state, ProcessState::draining);
 }
 
+TEST(Roster, IsReadAsItWasWritten) {
+    const std::vector<RosterEntry> written{
+        {"a", 4711, 2, ProcessState::running, "127.0.0.1:43211", ""},
+        {"b", 0, 1, ProcessState::down, "", "exited with code 1: state=running"},
+        {"c", 5, 0, ProcessState::starting, "", ""},
+        {"d", 6, 4'294'967'295, ProcessState::draining, "[::1]:1", ""},
+    };
+    std::string packet;
+    for (const RosterEntry& entry : written) append_roster_line(packet, entry);
+    const auto entries = parse_roster(packet);
+    ASSERT_TRUE(entries) << packet;
+    EXPECT_EQ(*entries, written);
+}
+
+TEST(Roster, HoldsABoundedNumberOfInstances) {
+    std::string packet;
+    for (std::size_t i = 0; i < roster_entries_max; ++i)
+        append_roster_line(packet, {.id = std::to_string(i)});
+    EXPECT_TRUE(parse_roster(packet));
+    append_roster_line(packet, {.id = "x"});
+    EXPECT_FALSE(parse_roster(packet));
+}
+
 TEST(Roster, MayBeEmpty) { EXPECT_TRUE(parse_roster("\n").value().empty()); }
 
 TEST(Roster, RefusesWhatIsMalformed) {
@@ -46,4 +69,4 @@ TEST(Roster, RefusesWhatIsMalformed) {
     }
 }
 
-}  // namespace holdfast::fleet
+}  // namespace holdfast::upstream

@@ -1,18 +1,18 @@
-#include "common/dialect/upstream.h"
+#include "common/upstream/upstream.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "common/dialect/dialect.h"
 
-namespace holdfast::dialect {
+namespace holdfast::upstream {
 namespace {
 
 using testing::HasSubstr;
 using testing::Not;
 
 chat::Request parse(std::string_view path, std::string_view body) {
-    auto request = find_by_path(path)->parse(body);
+    auto request = dialect::find_by_path(path)->parse(body);
     EXPECT_TRUE(request.has_value()) << request.error().what;
     return *std::move(request);
 }
@@ -78,7 +78,7 @@ void expect_round_trip(std::string_view path, const chat::Request& request,
                        std::vector<chat::Event> events) {
     const chat::Usage usage{7, 6, 5, 4};
     std::string stream;
-    const auto encoder = find_by_path(path)->stream_encoder(request, {"id", 1, "r1"});
+    const auto encoder = dialect::find_by_path(path)->stream_encoder(request, {"id", 1, "r1"});
     for (std::size_t i = 0; i < events.size(); ++i) {
         chat::Event event = events[i];
         if (i + 1 == events.size()) event.usage = usage;
@@ -425,4 +425,4 @@ TEST(UpstreamErrors, SayWhetherAnotherInstanceMayHelp) {
 }
 
 }  // namespace
-}  // namespace holdfast::dialect
+}  // namespace holdfast::upstream
