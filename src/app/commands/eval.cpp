@@ -49,8 +49,8 @@ struct Setting {
 };
 
 eval::Entrant entrant(const Flags& flags, std::string name, std::string path,
-                      std::optional<tensor::DataType> weights, cpu::KvType kv_type) {
-    if (kv_type != cpu::KvType::f32) name += fmt::format(", KV {}", flags.kv);
+                      std::optional<tensor::DataType> weights, tensor::KvType kv_type) {
+    if (kv_type != tensor::KvType::f32) name += fmt::format(", KV {}", flags.kv);
     return {std::move(name), [path = std::move(path), weights, kv_type,
                               threads = flags.threads](std::uint32_t kv_tokens) {
                 model::LoadOptions options;
@@ -66,16 +66,16 @@ eval::Entrant entrant(const Flags& flags, std::string name, std::string path,
 // The reference first, unless a record is one: then the model itself is what is compared.
 base::Result<std::vector<eval::Entrant>> read_entrants(const Flags& flags,
                                                        const perf::FileWeights& file) {
-    auto kv_type = cpu::KvType::f32;
+    auto kv_type = tensor::KvType::f32;
     if (!flags.kv.empty()) {
         HF_TRY_ASSIGN(kv_type, parse_kv_type(flags.kv));
     }
     std::vector<eval::Entrant> entrants;
     const bool alone = flags.weights.empty() && flags.against.empty();
     if (flags.recorded.empty())
-        entrants.push_back(
-            entrant(flags, file.names(std::nullopt), flags.model, std::nullopt, cpu::KvType::f32));
-    if (alone && (!flags.recorded.empty() || kv_type != cpu::KvType::f32))
+        entrants.push_back(entrant(flags, file.names(std::nullopt), flags.model, std::nullopt,
+                                   tensor::KvType::f32));
+    if (alone && (!flags.recorded.empty() || kv_type != tensor::KvType::f32))
         entrants.push_back(
             entrant(flags, file.names(std::nullopt), flags.model, std::nullopt, kv_type));
     if (!flags.against.empty()) {

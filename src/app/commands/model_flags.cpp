@@ -52,7 +52,7 @@ base::Result<std::optional<tensor::DataType>> parse_weights(std::string_view nam
     return unknown("--weights", name, weight_names());
 }
 
-base::Result<cpu::KvType> parse_kv_type(std::string_view name) {
+base::Result<tensor::KvType> parse_kv_type(std::string_view name) {
     if (const auto type = model::parse_kv_type(name)) return *type;
     return unknown("--kv", name, {"f32", "bf16", "q8"});
 }

@@ -7,16 +7,16 @@
 #include <vector>
 
 #include "common/base/error.h"
-#include "inference/backend/cpu/kernels.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
+#include "inference/tensor/kv_type.h"
 
 namespace holdfast::commands {
 
 // As model::parse_weights and model::parse_kv_type; errors name the flag and what may have been
 // meant.
 [[nodiscard]] base::Result<std::optional<tensor::DataType>> parse_weights(std::string_view name);
-[[nodiscard]] base::Result<cpu::KvType> parse_kv_type(std::string_view name);
+[[nodiscard]] base::Result<tensor::KvType> parse_kv_type(std::string_view name);
 // The shape of a model by name, such as "r1-1.5b".
 [[nodiscard]] base::Result<tensor::Config> parse_shape(std::string_view name);
 

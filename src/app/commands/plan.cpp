@@ -125,7 +125,7 @@ base::Result<plan::Plan> read_flags(Flags& flags) {
                                 "--api-price: needs --price-hour, or --power and --price-kwh");
     }
     HF_TRY_ASSIGN(plan.hardware, read_hardware(flags));  // last, as it may measure
-    plan.wish.kv_type = plan.hardware.is_processor ? cpu::KvType::f32 : cpu::KvType::bf16;
+    plan.wish.kv_type = plan.hardware.is_processor ? tensor::KvType::f32 : tensor::KvType::bf16;
     if (!flags.kv.empty()) {
         HF_TRY_ASSIGN(plan.wish.kv_type, parse_kv_type(flags.kv));
     }

@@ -18,7 +18,7 @@ TEST(Forward, AllocatesNothing) {
     config.heads = 8;
     for (const bool tied : {false, true})
         for (const DataType type : {DataType::bf16, DataType::q8_0, DataType::q4_k})
-            for (const cpu::KvType kv_type : cpu::all_kv_types) {
+            for (const tensor::KvType kv_type : tensor::all_kv_types) {
                 config.tied_head = tied;
                 auto model = random_model(
                     config, type,

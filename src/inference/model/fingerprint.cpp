@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "common/base/assert.h"
-#include "inference/backend/cpu/kv_cache.h"
 
 namespace holdfast::model {
 namespace {
@@ -74,7 +73,7 @@ void Fingerprint::add_matrix(tensor::DataType type) {
 std::string Fingerprint::text(const Profile& profile) const {
     const XXH128_hash_t digest = XXH3_128bits_digest(state_.get());
     return fmt::format("{}-{}-kv-{}-{:016x}{:016x}", cpu::name(profile.numerics),
-                       tensor::name(profile.weights), cpu::name(profile.kv_type), digest.high64,
+                       tensor::name(profile.weights), tensor::name(profile.kv_type), digest.high64,
                        digest.low64);
 }
 

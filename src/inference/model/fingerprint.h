@@ -10,6 +10,7 @@
 #include "inference/backend/cpu/kernels.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
+#include "inference/tensor/kv_type.h"
 
 struct XXH3_state_s;
 
@@ -34,7 +35,7 @@ private:
 struct Profile {
     cpu::Numerics numerics = cpu::Numerics::portable;
     tensor::DataType weights = tensor::DataType::other;  // of most of the layers' bytes
-    cpu::KvType kv_type = cpu::KvType::f32;
+    tensor::KvType kv_type = tensor::KvType::f32;
 };
 
 // Collects everything that decides a model's bits: its configuration, all tensors in the order in

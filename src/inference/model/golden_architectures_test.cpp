@@ -149,8 +149,8 @@ TEST_F(GoldenArchitectures, SayTheGreedyTokensOfTransformersInEveryFloatFormat) 
 // What is lost by keeping keys and values in fewer bits: 2^-9 and 1/254 of the largest number of a
 // head, before sums over many of them.
 TEST_F(GoldenArchitectures, MoveLittleWithNarrowKeysAndValues) {
-    const std::pair<cpu::KvType, double> bounds[] = {{cpu::KvType::bf16, 0.01},
-                                                     {cpu::KvType::q8, 0.05}};
+    const std::pair<tensor::KvType, double> bounds[] = {{tensor::KvType::bf16, 0.01},
+                                                        {tensor::KvType::q8, 0.05}};
     for (const auto& [type, bound] : bounds) {
         for_each_model([&](dom::element golden) {
             Subject subject(golden, {.kv_type = type});

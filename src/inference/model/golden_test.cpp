@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "inference/backend/cpu/isa.h"
-#include "inference/backend/cpu/kv_cache.h"
 #include "inference/model/model.h"
 
 namespace holdfast::model {
@@ -27,7 +26,7 @@ Tokens token_list(dom::element value) {
 
 struct Computing {
     std::string isa;
-    cpu::KvType kv_type = cpu::KvType::f32;
+    tensor::KvType kv_type = tensor::KvType::f32;
 };
 
 class Golden : public ::testing::TestWithParam<Computing> {
@@ -77,7 +76,7 @@ protected:
         }
         EXPECT_EQ(i, row.size());
         // Kept in 16 bits, keys and values lose what lies below 2^-9 of each number.
-        const double bound = GetParam().kv_type == cpu::KvType::f32 ? 1e-4 : 1e-2;
+        const double bound = GetParam().kv_type == tensor::KvType::f32 ? 1e-4 : 1e-2;
         EXPECT_LT(difference, bound * largest) << "position " << expected["position"].get_int64();
         worst_ = std::max(worst_, difference / largest);
     }
@@ -109,14 +108,14 @@ TEST_P(Golden, HasTheLogitsAndGreedyTokensOfTransformers) {
 }
 
 std::vector<Computing> all_ways() {
-    std::vector<Computing> ways{{"", cpu::KvType::bf16}};
+    std::vector<Computing> ways{{"", tensor::KvType::bf16}};
     for (const cpu::Isa isa : cpu::all_isas)
         if (cpu::is_supported(isa)) ways.push_back({std::string(cpu::name(isa))});
     return ways;
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, Golden, ::testing::ValuesIn(all_ways()), [](const auto& info) {
-    return info.param.isa + "_" + std::string(cpu::name(info.param.kv_type));
+    return info.param.isa + "_" + std::string(tensor::name(info.param.kv_type));
 });
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "inference/backend/cpu/kv_cache.h"
 #include "inference/backend/cpu/memory.h"
 #include "inference/model/decoder.h"
 #include "inference/model/model.h"
@@ -58,11 +57,11 @@ std::string what_would_fit(const tensor::Config& config, const LoadOptions& opti
         }
         changes.push_back(fmt::format("at most {} kv_tokens", fitting * block_tokens));
     }
-    for (const cpu::KvType type : cpu::all_kv_types) {
+    for (const tensor::KvType type : tensor::all_kv_types) {
         other = options;
         other.kv_type = type;
         if (type > options.kv_type && fits(config, other, weights, available)) {
-            changes.push_back(fmt::format("kv_type {}", cpu::name(type)));
+            changes.push_back(fmt::format("kv_type {}", tensor::name(type)));
             break;
         }
     }
@@ -89,7 +88,7 @@ base::Result<> check_memory(const tensor::Config& config, const LoadOptions& opt
     return base::fail(Code::unavailable,
                       "the model needs {} MiB of memory for weights and {} MiB for {} KV tokens "
                       "({}), batches of {} and logits; {} MiB are available; {}",
-                      weights >> 20, work >> 20, options.kv_tokens, cpu::name(options.kv_type),
+                      weights >> 20, work >> 20, options.kv_tokens, tensor::name(options.kv_type),
                       options.batch_tokens_max, available >> 20,
                       what_would_fit(config, options, weight_bytes, available));
 }

@@ -272,7 +272,7 @@ TEST(Options, AreReadAsSettingsWriteThem) {
     EXPECT_EQ(*parse_weights("q8"), tensor::DataType::q8_0);
     EXPECT_EQ(*parse_weights("q4"), tensor::DataType::q4_0);
     EXPECT_EQ(*parse_weights("q6_k"), tensor::DataType::q6_k);
-    EXPECT_EQ(*parse_kv_type("q8"), cpu::KvType::q8);
+    EXPECT_EQ(*parse_kv_type("q8"), tensor::KvType::q8);
     EXPECT_TRUE(*parse_native_numerics("native"));
     EXPECT_FALSE(*parse_native_numerics("portable"));
     for (const char* const bad : {"", "other", "Q8_0", "q2_k"}) {

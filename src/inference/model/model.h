@@ -13,8 +13,8 @@
 #include "common/base/error.h"
 #include "common/chat/request.h"
 #include "common/cores/placement.h"
-#include "inference/backend/cpu/kernels.h"
 #include "inference/tensor/data_type.h"
+#include "inference/tensor/kv_type.h"
 
 namespace holdfast::model {
 
@@ -78,7 +78,7 @@ struct LoadOptions {
     // Rows that are no whole blocks of it, 256 elements for a K type, become q8_0, or f16 where
     // not even 32 divides them.
     std::optional<tensor::DataType> weights;
-    cpu::KvType kv_type = cpu::KvType::f32;
+    tensor::KvType kv_type = tensor::KvType::f32;
     // Use bf16 dot products where weights are bf16: faster, with a fingerprint of its own. Refused
     // where the processor has none.
     bool native_numerics = false;
@@ -88,8 +88,8 @@ struct LoadOptions {
 // Options as settings write them. Errors name the option and what it may be.
 // The name of a data type, or "q8" for q8_0 and "q4" for q4_0; none for "file".
 base::Result<std::optional<tensor::DataType>> parse_weights(std::string_view text);
-base::Result<cpu::KvType> parse_kv_type(std::string_view text);   // f32, bf16, q8
-base::Result<bool> parse_native_numerics(std::string_view text);  // portable, native
+base::Result<tensor::KvType> parse_kv_type(std::string_view text);  // f32, bf16, q8
+base::Result<bool> parse_native_numerics(std::string_view text);    // portable, native
 
 // Loads a Hugging Face folder or a GGUF file. Errors name file, field and reason.
 base::Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOptions& options);

@@ -1,6 +1,5 @@
 #include <string>
 
-#include "inference/backend/cpu/kv_cache.h"
 #include "inference/model/model.h"
 
 namespace holdfast::model {
@@ -19,8 +18,8 @@ base::Result<std::optional<DataType>> parse_weights(std::string_view text) {
                       text);
 }
 
-base::Result<cpu::KvType> parse_kv_type(std::string_view text) {
-    if (const auto type = cpu::find_kv_type(text)) return *type;
+base::Result<tensor::KvType> parse_kv_type(std::string_view text) {
+    if (const auto type = tensor::find_kv_type(text)) return *type;
     return base::fail(Code::invalid, "kv_type: \"{}\" is none of f32, bf16 and q8", text);
 }
 

@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "inference/backend/cpu/isa.h"
-#include "inference/backend/cpu/kv_cache.h"
 #include "inference/model/model.h"
 #include "inference/model/random.h"
 #include "inference/model/test_gguf_checkpoint.h"
@@ -135,7 +134,7 @@ TEST_F(WeightsTest, ComputeWhatTheirDequantizedNumbersSay) {
 TEST_F(WeightsTest, GiveTheSameBitsOnEveryAxisWithEveryCacheType) {
     for (const DataType type : quantized_types) {
         const std::string path = gguf(all(type));
-        for (const cpu::KvType kv_type : cpu::all_kv_types) {
+        for (const tensor::KvType kv_type : tensor::all_kv_types) {
             Rows first;
             for (const cpu::Isa isa : cpu::all_isas) {
                 if (!cpu::is_supported(isa)) continue;
@@ -145,8 +144,8 @@ TEST_F(WeightsTest, GiveTheSameBitsOnEveryAxisWithEveryCacheType) {
                     {.threads = threads, .isa = std::string(cpu::name(isa)), .kv_type = kv_type});
                 const Rows rows = run(*model, tokens_, 64);
                 if (first.empty()) first = rows;
-                const std::string what =
-                    fmt::format("{} {} {}", tensor::name(type), cpu::name(kv_type), cpu::name(isa));
+                const std::string what = fmt::format("{} {} {}", tensor::name(type),
+                                                     tensor::name(kv_type), cpu::name(isa));
                 expect_same_bits(first, rows, what);
                 expect_same_bits(first, run(*model, tokens_, 7), what + " in sevens");
                 expect_same_bits(first, run(*model, tokens_, 1), what + " one by one");
@@ -207,8 +206,8 @@ TEST_F(WeightsTest, AndEverythingElseThatChangesBitsAreInTheFingerprint) {
     std::vector<std::string> all{load_path(folder)->fingerprint()};
     EXPECT_THAT(all[0], StartsWith("portable-1-bf16-kv-f32-"));
     EXPECT_EQ(load_path(folder, {.threads = 2, .isa = "scalar"})->fingerprint(), all[0]);
-    all.push_back(load_path(folder, {.kv_type = cpu::KvType::bf16})->fingerprint());
-    all.push_back(load_path(folder, {.kv_type = cpu::KvType::q8})->fingerprint());
+    all.push_back(load_path(folder, {.kv_type = tensor::KvType::bf16})->fingerprint());
+    all.push_back(load_path(folder, {.kv_type = tensor::KvType::q8})->fingerprint());
     all.push_back(load_path(folder, {.weights = DataType::q4_0})->fingerprint());
     if (cpu::has_numerics(cpu::native_numerics())) {
         all.push_back(load_path(folder, {.native_numerics = true})->fingerprint());

@@ -18,7 +18,7 @@ using testing::HasSubstr;
 constexpr const char* tiny_path = HOLDFAST_SOURCE_DIR "/models/tiny-r1";
 
 Entrant entrant(std::string name, std::optional<tensor::DataType> weights = std::nullopt,
-                cpu::KvType kv_type = cpu::KvType::f32) {
+                tensor::KvType kv_type = tensor::KvType::f32) {
     return {std::move(name), [weights, kv_type](std::uint32_t kv_tokens) {
                 model::LoadOptions options;
                 options.kv_tokens = kv_tokens;
@@ -93,7 +93,7 @@ TEST_F(Evaluate, QuantizationIsSeen) {
     without_problems.problems.clear();
     const auto result =
         run({entrant("bf16"), entrant("q8_0", tensor::DataType::q8_0),
-             entrant("q4_0", tensor::DataType::q4_0), entrant("KV q8", {}, cpu::KvType::q8)},
+             entrant("q4_0", tensor::DataType::q4_0), entrant("KV q8", {}, tensor::KvType::q8)},
             without_problems);
     ASSERT_TRUE(result) << result.error().what;
     const double q8_0 = result->scores[1].agreement->divergence_sum;

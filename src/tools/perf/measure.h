@@ -11,9 +11,9 @@
 
 #include "common/base/error.h"
 #include "common/cores/placement.h"
-#include "inference/backend/cpu/kernels.h"
 #include "inference/model/model.h"
 #include "inference/tensor/config.h"
+#include "inference/tensor/kv_type.h"
 
 namespace holdfast::perf {
 
@@ -35,7 +35,7 @@ struct Options {
     std::uint32_t depth = 128;                         // positions before the first one measured
     std::uint32_t rounds = 5;
     std::string isa;
-    cpu::KvType kv_type = cpu::KvType::f32;
+    tensor::KvType kv_type = tensor::KvType::f32;
     bool native_numerics = false;
     cores::Choice cores;  // that the threads are kept to, as those of the only worker of `serve`
 };

@@ -129,7 +129,7 @@ TEST(Measure, CountsWhatADecodeStepReads) {
     const Options options = short_options();
     const Series series{Phase::decode, 3, 2, {}};
     // Three sequences at the 21st and 22nd position: 21.5 positions each.
-    const double kv = kv_bytes_per_token(subject.config, cpu::KvType::f32);
+    const double kv = kv_bytes_per_token(subject.config, tensor::KvType::f32);
     EXPECT_DOUBLE_EQ(step_bytes(subject, options, series),
                      static_cast<double>(subject.step_weight_bytes) + 3 * 21.5 * kv);
 }

@@ -4,7 +4,6 @@
 
 #include "common/json/writer.h"
 #include "inference/backend/cpu/isa.h"
-#include "inference/backend/cpu/kv_cache.h"
 #include "tools/perf/machine.h"
 #include "tools/perf/samples.h"
 #include "tools/perf/table.h"
@@ -81,7 +80,7 @@ std::string to_table(const Subject& subject, const Options& options, const Repor
     std::string out = fmt::format(
         "{}, weights {}, {} read a step, KV {}\n{}, {}, {} numerics, context {} before each test\n",
         subject.name, subject.weights, format_bytes(static_cast<double>(subject.step_weight_bytes)),
-        cpu::name(options.kv_type), processor_name(), isa_name(options), numerics_name(options),
+        tensor::name(options.kv_type), processor_name(), isa_name(options), numerics_name(options),
         options.depth);
     std::vector<std::vector<std::string>> rows{
         {"THREADS", "TEST", "TOKENS/S", "MIN", "MAX", "GFLOP/S", "OF PEAK", "OF BANDWIDTH"}};
@@ -122,7 +121,7 @@ std::string to_json(const Subject& subject, const Options& options, const Report
     json.string("weights", subject.weights);
     json.number("parameters", parameters(subject.config));
     json.number("step_weight_bytes", subject.step_weight_bytes);
-    json.string("kv", cpu::name(options.kv_type));
+    json.string("kv", tensor::name(options.kv_type));
     json.string("numerics", numerics_name(options));
     json.string("isa", isa_name(options));
     json.string("processor", processor_name());

@@ -52,7 +52,7 @@ WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type) {
     return bytes;
 }
 
-double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type) {
+double kv_bytes_per_token(const tensor::Config& config, tensor::KvType type) {
     constexpr std::uint32_t blocks = 1'024;  // so many that what is rounded up does not count
     const std::size_t bytes =
         cpu::KvCache::needed_bytes({type, config.layers, blocks, config.kv_heads, config.head_dim});

@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "inference/backend/cpu/kernels.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
+#include "inference/tensor/kv_type.h"
 
 namespace holdfast::perf {
 
@@ -25,7 +25,7 @@ struct WeightBytes {
 WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type);
 
 // Bytes of one position's keys and values in all layers.
-double kv_bytes_per_token(const tensor::Config& config, cpu::KvType type);
+double kv_bytes_per_token(const tensor::Config& config, tensor::KvType type);
 
 // Floating-point operations of one token at `position`, a multiply-add counted as two. Attention:
 // 4 * layers * heads * head_dim for each position up to its own (Kaplan et al. 2020, table 1,

@@ -25,7 +25,7 @@ TEST(Work, CountsTheParametersOfTheDistills) {
 
 TEST(Work, KnowsWhatKeysAndValuesTake) {
     const auto bf16 = [](std::string_view name) {
-        return kv_bytes_per_token(shape(name), cpu::KvType::bf16);
+        return kv_bytes_per_token(shape(name), tensor::KvType::bf16);
     };
     EXPECT_NEAR(bf16("r1-1.5b"), 28'672, 30);  // 28 layers * 2 * 2 heads * 128 * 2 bytes
     EXPECT_NEAR(bf16("r1-7b"), 57'344, 60);
@@ -33,9 +33,9 @@ TEST(Work, KnowsWhatKeysAndValuesTake) {
     EXPECT_NEAR(bf16("r1-32b"), 262'144, 300);
     EXPECT_NEAR(bf16("r1-llama-8b"), 131'072, 200);
     EXPECT_NEAR(bf16("r1-llama-70b"), 327'680, 400);
-    EXPECT_NEAR(kv_bytes_per_token(shape("r1-1.5b"), cpu::KvType::f32), 57'344, 60);
+    EXPECT_NEAR(kv_bytes_per_token(shape("r1-1.5b"), tensor::KvType::f32), 57'344, 60);
     // A float32 scale for each 128 numbers of 8 bits.
-    EXPECT_NEAR(kv_bytes_per_token(shape("r1-1.5b"), cpu::KvType::q8), 28 * 2 * 2 * 132, 20);
+    EXPECT_NEAR(kv_bytes_per_token(shape("r1-1.5b"), tensor::KvType::q8), 28 * 2 * 2 * 132, 20);
 }
 
 TEST(Work, KnowsWhatWeightsTake) {

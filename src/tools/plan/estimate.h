@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-#include "inference/backend/cpu/kernels.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
+#include "inference/tensor/kv_type.h"
 #include "tools/perf/work.h"
 #include "tools/plan/hardware.h"
 
@@ -19,7 +19,7 @@ namespace holdfast::plan {
 struct Wish {
     std::uint32_t context = 4'096;           // tokens of a sequence: prompt, thinking and answer
     std::optional<std::uint32_t> sequences;  // at a time; none: as many as fit
-    cpu::KvType kv_type = cpu::KvType::f32;
+    tensor::KvType kv_type = tensor::KvType::f32;
 };
 
 struct Memory {

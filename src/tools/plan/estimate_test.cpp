@@ -7,7 +7,6 @@
 
 #include <fstream>
 
-#include "inference/backend/cpu/kv_cache.h"
 #include "inference/model/model.h"
 #include "inference/model/random.h"
 #include "tools/perf/file_weights.h"
@@ -51,7 +50,7 @@ TEST(Estimate, AgreesWithTheLimitsComputedByHand) {
     // 4.3 TB/s and one token of context: 3.087 GB of bf16, 1.640 GB of q8_0 a step.
     Hardware h200 = card("H200");
     h200.bytes_per_second = 4.3e12;
-    const Wish wish{.context = 1, .sequences = 1, .kv_type = cpu::KvType::bf16};
+    const Wish wish{.context = 1, .sequences = 1, .kv_type = tensor::KvType::bf16};
     const auto config = shape("r1-1.5b");
     const auto at = [&](DataType type) {
         return estimate(config, perf::weight_bytes(config, type), h200, wish);
@@ -71,7 +70,7 @@ TEST(Estimate, AgreesWithTheLimitsComputedByHand) {
 TEST(Estimate, FillsTheMemoryWithSequences) {
     const auto config = shape("r1-7b");
     const Hardware hardware = card("RTX 4090");
-    const Wish wish{.context = 8'192, .kv_type = cpu::KvType::bf16};
+    const Wish wish{.context = 8'192, .kv_type = tensor::KvType::bf16};
     const auto one = estimate(config, perf::weight_bytes(config, DataType::bf16), hardware, wish);
     EXPECT_TRUE(one.fits);
     EXPECT_GT(one.sequences, 1U);
@@ -111,7 +110,7 @@ TEST(Estimate, CountsIntegerKernelsForQuantizedWeightsAlone) {
 TEST(Estimate, CutsTheContextToTheModels) {
     const auto config = shape("r1-1.5b");
     const auto bytes = perf::weight_bytes(config, DataType::bf16);
-    const Wish endless{.context = 1U << 30, .sequences = 1, .kv_type = cpu::KvType::bf16};
+    const Wish endless{.context = 1U << 30, .sequences = 1, .kv_type = tensor::KvType::bf16};
     EXPECT_NEAR(estimate(config, bytes, card("H100"), endless).memory.kv, 131'072 * 28'672.0, 1e7);
 }
 
@@ -142,7 +141,8 @@ void expect_agreement(
     const tensor::Config& config, const perf::WeightBytes& weights,
     const std::function<base::Result<std::unique_ptr<model::Model>>(const model::LoadOptions&)>&
         make) {
-    for (const cpu::KvType kv_type : {cpu::KvType::f32, cpu::KvType::bf16, cpu::KvType::q8}) {
+    for (const tensor::KvType kv_type :
+         {tensor::KvType::f32, tensor::KvType::bf16, tensor::KvType::q8}) {
         const Wish wish{.context = 2'048, .sequences = 4, .kv_type = kv_type};
         const Hardware processor{.name = "here",
                                  .memory_bytes = 8ULL << 30,
@@ -156,7 +156,7 @@ void expect_agreement(
         const double before = resident_bytes();
         const auto model = make(options);
         ASSERT_TRUE(model) << model.error().what;
-        EXPECT_NEAR((resident_bytes() - before) / planned, 1, 0.1) << cpu::name(kv_type);
+        EXPECT_NEAR((resident_bytes() - before) / planned, 1, 0.1) << tensor::name(kv_type);
     }
 }
 
@@ -184,7 +184,7 @@ TEST(Estimate, AgreesWithTheMemoryOfALoadedModel) {
 }
 
 TEST(Report, ShowsWhatFitsAndWhatDoesNot) {
-    Plan plan{.hardware = card("RTX 3060"), .wish = {.kv_type = cpu::KvType::bf16}};
+    Plan plan{.hardware = card("RTX 3060"), .wish = {.kv_type = tensor::KvType::bf16}};
     for (const char* const name : {"r1-1.5b", "r1-32b"}) {
         auto& one = plan.candidates.emplace_back(name, shape(name));
         one.precisions.emplace_back("q4_0", perf::weight_bytes(one.config, DataType::q4_0));
@@ -203,7 +203,7 @@ TEST(Report, ShowsWhatFitsAndWhatDoesNot) {
 
 TEST(Report, IsJsonForPrograms) {
     Plan plan{.hardware = card("H100"),
-              .wish = {.kv_type = cpu::KvType::bf16},
+              .wish = {.kv_type = tensor::KvType::bf16},
               .prices = Prices{.hour = 2}};
     auto& one = plan.candidates.emplace_back("r1-1.5b", shape("r1-1.5b"));
     one.precisions.emplace_back("bf16", perf::weight_bytes(one.config, DataType::bf16));

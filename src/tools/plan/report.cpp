@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "common/json/writer.h"
-#include "inference/backend/cpu/kv_cache.h"
 #include "tools/perf/table.h"
 
 namespace holdfast::plan {
@@ -36,7 +35,7 @@ std::string describe(const Wish& wish) {
                        wish.sequences ? fmt::format("{} sequence{}", *wish.sequences,
                                                     *wish.sequences == 1 ? "" : "s")
                                       : std::string("As many sequences as fit"),
-                       wish.context, cpu::name(wish.kv_type));
+                       wish.context, tensor::name(wish.kv_type));
 }
 
 std::vector<std::string> rate_cells(const Estimate& one) {
@@ -198,7 +197,7 @@ std::string to_json(const Plan& plan) {
     json.begin_object();
     write_hardware(json, plan.hardware);
     json.number("context", plan.wish.context);
-    json.string("kv", cpu::name(plan.wish.kv_type));
+    json.string("kv", tensor::name(plan.wish.kv_type));
     json.key("models");
     json.begin_array();
     for (const Candidate& candidate : plan.candidates) {

@@ -259,13 +259,13 @@ struct AttentionRows {
 void attention(const AttentionJob& job, std::uint32_t kv_head, std::uint32_t begin,
                std::uint32_t end) {
     switch (job.kept.type) {
-        case KvType::f32:
+        case tensor::KvType::f32:
             return with_rows<tile_rows_max>(end - begin,
                                             AttentionRows<F32Kept>{job, kv_head, begin});
-        case KvType::bf16:
+        case tensor::KvType::bf16:
             return with_rows<tile_rows_max>(end - begin,
                                             AttentionRows<Bf16Kept>{job, kv_head, begin});
-        case KvType::q8:
+        case tensor::KvType::q8:
             return with_rows<tile_rows_max>(end - begin,
                                             AttentionRows<Q8Kept>{job, kv_head, begin});
     }

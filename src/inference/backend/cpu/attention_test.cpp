@@ -16,6 +16,8 @@
 namespace holdfast::cpu {
 namespace {
 
+using tensor::KvType;
+
 // What a head becomes in the cache, written down again.
 Values kept(KvType type, const Values& token, std::uint32_t head_dim) {
     Values values = token;
@@ -171,7 +173,7 @@ TEST_P(Attention, GivesARowTheSameBitsHoweverRowsAreTiledAndSliced) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(KvType, Attention, ::testing::ValuesIn(all_kv_types),
+INSTANTIATE_TEST_SUITE_P(KvType, Attention, ::testing::ValuesIn(tensor::all_kv_types),
                          [](const auto& info) { return std::string(name(info.param)); });
 
 // One key head of 32 dimensions, kept in place 3 of a block; every element is given back.
@@ -199,7 +201,7 @@ TEST(KvCache, KeepsWhatEachTypeCanHold) {
     Values head = noise(32, 5, 3);
     head[0] = 1.00390625F;  // half-way between two bf16 numbers: the even one is below
     head[1] = 1.01171875F;  // and here above
-    for (const KvType type : all_kv_types)
+    for (const KvType type : tensor::all_kv_types)
         EXPECT_EQ(round_trip(type, head), kept(type, head, 32)) << name(type);
     EXPECT_EQ(round_trip(KvType::bf16, head)[0], 1.0F);
     EXPECT_EQ(round_trip(KvType::bf16, head)[1], 1.015625F);
@@ -212,14 +214,9 @@ TEST(KvCache, KeepsEmptyAndTinyHeadsAndDoesNotHideBrokenOnes) {
          {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
         Values head(32, 1.0F);
         head[7] = bad;
-        for (const KvType type : all_kv_types)
+        for (const KvType type : tensor::all_kv_types)
             EXPECT_FALSE(std::isfinite(round_trip(type, head)[7])) << name(type);
     }
-}
-
-TEST(KvCache, FindsTypesByName) {
-    for (const KvType type : all_kv_types) EXPECT_EQ(find_kv_type(name(type)), type);
-    EXPECT_EQ(find_kv_type("f16"), std::nullopt);
 }
 
 TEST(KvCache, TakesAQuarterOfTheMemoryWithEightBits) {

@@ -22,6 +22,7 @@ namespace holdfast::cpu {
 namespace {
 
 using tensor::DataType;
+using tensor::KvType;
 using Values = std::vector<float>;
 using Digests = std::map<std::string, std::string>;
 
@@ -105,7 +106,7 @@ Digests computed(Isa isa) {
     Digests lines;
     for (int i = 0; i < static_cast<int>(DataType::other); ++i)
         add_linear(isa, Numerics::portable, static_cast<DataType>(i), lines);
-    for (const KvType type : all_kv_types) add_attention(kernels(isa), type, lines);
+    for (const KvType type : tensor::all_kv_types) add_attention(kernels(isa), type, lines);
     const Values x = noise(1'536, 5), weight = noise(1'536, 6);
     Values y(x.size());
     kernels(isa).rms_norm(x.data(), weight.data(), 1'536, 1e-6F, y.data());

@@ -24,6 +24,7 @@
 
 #include "inference/backend/cpu/isa.h"
 #include "inference/tensor/data_type.h"
+#include "inference/tensor/kv_type.h"
 
 namespace holdfast::cpu {
 
@@ -97,17 +98,11 @@ struct LinearJob {
     Epilogue epilogue = Epilogue::store;
 };
 
-// How keys and values are kept: float32; bf16, rounded to nearest even; or signed 8-bit numbers
-// with one float32 scale for each token and key head (largest magnitude / 127). What a token's key
-// and value become depends on them alone, so that the numerics contract holds for each type.
-enum class KvType : std::uint8_t { f32, bf16, q8 };
-inline constexpr KvType all_kv_types[] = {KvType::f32, KvType::bf16, KvType::q8};
-
 // The blocks of one layer, from block 0 on. In a block every key head has its place: the keys as
 // [head_dim][16 tokens], the values as [16 tokens][head_dim]. With q8 the 16 scales stand before
 // them.
 struct KvLayer {
-    KvType type = KvType::f32;
+    tensor::KvType type = tensor::KvType::f32;
     const std::byte* keys = nullptr;
     const std::byte* values = nullptr;
     std::size_t block_stride = 0;  // bytes from one block to the next, in keys and in values

@@ -11,6 +11,8 @@
 namespace holdfast::cpu {
 namespace {
 
+using tensor::KvType;
+
 // To nearest even; infinities stay, what is no number stays none.
 std::uint16_t to_bf16(float value) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -71,12 +73,6 @@ void keep_head(KvType type, const float* from, std::uint32_t head_dim, std::uint
 }
 
 }  // namespace
-
-std::optional<KvType> find_kv_type(std::string_view wanted) {
-    for (const KvType type : all_kv_types)
-        if (name(type) == wanted) return type;
-    return std::nullopt;
-}
 
 std::size_t KvCache::head_bytes(const KvShape& shape) {
     const std::size_t elements = std::size_t{shape.head_dim} * key_block_tokens;

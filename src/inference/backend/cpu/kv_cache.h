@@ -4,22 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <string_view>
 
 #include "inference/backend/cpu/kernels.h"
 #include "inference/backend/cpu/memory.h"
+#include "inference/tensor/kv_type.h"
 
 namespace holdfast::cpu {
 
-constexpr std::string_view name(KvType type) {
-    constexpr std::string_view names[] = {"f32", "bf16", "q8"};
-    return names[static_cast<std::size_t>(type)];
-}
-std::optional<KvType> find_kv_type(std::string_view name);
-
 struct KvShape {
-    KvType type = KvType::f32;
+    tensor::KvType type = tensor::KvType::f32;
     std::uint32_t layers = 0, blocks = 0, kv_heads = 0, head_dim = 0;
 };
 
