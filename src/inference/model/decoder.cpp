@@ -81,7 +81,7 @@ Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptio
 base::Result<std::unique_ptr<Model>> Decoder::make(Weights weights, std::unique_ptr<cpu::Ops> ops,
                                                    const LoadOptions& options) {
     std::unique_ptr<Decoder> model(new Decoder(std::move(weights), std::move(ops), options));
-    cpu::Pool* const pool = &model->ops_->pool();
+    cores::Pool* const pool = &model->ops_->pool();
     HF_TRY_ASSIGN(model->kept_,
                   cpu::KvCache::reserve(kept_shape(model->weights_.config, options), pool));
     HF_TRY_ASSIGN(model->activations_,

@@ -96,7 +96,7 @@ base::Result<> check_memory(const tensor::Config& config, const LoadOptions& opt
 // The thread that loads may go on to other things, and another one may compute.
 base::Result<std::unique_ptr<Model>> finish(Weights weights, std::unique_ptr<cpu::Ops> ops,
                                             const LoadOptions& options) {
-    cpu::Pool& pool = ops->pool();
+    cores::Pool& pool = ops->pool();
     HF_TRY_ASSIGN(auto model, Decoder::make(std::move(weights), std::move(ops), options));
     pool.release_caller();
     return model;

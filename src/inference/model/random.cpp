@@ -16,7 +16,7 @@ using tensor::DataType;
 // Makes one matrix after the other, each unlike all others.
 class Maker {
 public:
-    Maker(cpu::Pool& pool, cpu::Numerics numerics) : pool_(pool), numerics_(numerics) {}
+    Maker(cores::Pool& pool, cpu::Numerics numerics) : pool_(pool), numerics_(numerics) {}
 
     base::Result<cpu::PackedMatrix> matrix(const RandomRows& rows, std::uint32_t outputs) {
         HF_TRY_ASSIGN(auto packed, cpu::PackedMatrix::reserve(rows.type(), outputs, rows.inputs(),
@@ -36,7 +36,7 @@ public:
     }
 
 private:
-    cpu::Pool& pool_;
+    cores::Pool& pool_;
     cpu::Numerics numerics_;
     std::uint32_t made_ = 0;
 };
@@ -90,7 +90,7 @@ std::optional<tensor::Config> find_shape(std::string_view name) {
 }
 
 base::Result<Weights> random_weights(const tensor::Config& config, DataType type,
-                                     const LoadOptions& options, cpu::Pool& pool) {
+                                     const LoadOptions& options, cores::Pool& pool) {
     HF_TRY(check_blocks(config, type));
     const DataType last = head_type(type, config.hidden);
     const std::uint32_t attended = config.heads * config.head_dim;

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "common/cores/pool.h"
 #include "inference/model/model.h"
 #include "inference/model/weights.h"
 #include "inference/tensor/config.h"
@@ -28,7 +29,7 @@ std::optional<tensor::Config> find_shape(std::string_view name);
 // blocks of the type.
 [[nodiscard]] base::Result<Weights> random_weights(const tensor::Config& config,
                                                    tensor::DataType type,
-                                                   const LoadOptions& options, cpu::Pool& pool);
+                                                   const LoadOptions& options, cores::Pool& pool);
 std::size_t random_weight_bytes(const tensor::Config& config, tensor::DataType type);
 
 // Writes a model of such weights (not the same ones) as a GGUF file: what load() needs and no

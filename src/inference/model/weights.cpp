@@ -44,7 +44,7 @@ constexpr std::uint32_t parts_together = 128;
 
 // What the walk through the checkpoint works with; without it, it only counts.
 struct Tools {
-    cpu::Pool& pool;
+    cores::Pool& pool;
     tensor::ReadAhead& read_ahead;
 };
 
@@ -364,7 +364,7 @@ base::Result<std::size_t> needed_weight_bytes(const tensor::Checkpoint& checkpoi
 }
 
 base::Result<Weights> load_weights(const tensor::Checkpoint& checkpoint, const Config& config,
-                                   const LoadOptions& options, cpu::Pool& pool) {
+                                   const LoadOptions& options, cores::Pool& pool) {
     Loader reader(checkpoint, config, options, nullptr);
     HF_TRY_ASSIGN([[maybe_unused]] const Weights none, reader.load());
     tensor::ReadAhead read_ahead(reader.take_reads());

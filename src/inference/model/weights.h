@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "common/cores/pool.h"
 #include "inference/backend/cpu/packed.h"
 #include "inference/model/model.h"
 #include "inference/tensor/checkpoint.h"
@@ -48,6 +49,6 @@ tensor::DataType head_type(tensor::DataType layers, std::uint32_t hidden);
 // that are infinite or undefined are refused. The checkpoint may be closed afterwards.
 [[nodiscard]] base::Result<Weights> load_weights(const tensor::Checkpoint& checkpoint,
                                                  const tensor::Config& config,
-                                                 const LoadOptions& options, cpu::Pool& pool);
+                                                 const LoadOptions& options, cores::Pool& pool);
 
 }  // namespace holdfast::model

@@ -24,11 +24,11 @@ std::size_t buffer_bytes() {
 
 }  // namespace
 
-Bandwidth::Bandwidth(std::unique_ptr<cpu::Pool> pool, cpu::Memory memory)
+Bandwidth::Bandwidth(std::unique_ptr<cores::Pool> pool, cpu::Memory memory)
     : pool_(std::move(pool)), memory_(std::move(memory)), sums_(parts) {}
 
 base::Result<Bandwidth> Bandwidth::make(std::uint32_t threads, cores::Placement placement) {
-    HF_TRY_ASSIGN(auto pool, cpu::Pool::make(threads, std::move(placement)));
+    HF_TRY_ASSIGN(auto pool, cores::Pool::make(threads, std::move(placement)));
     HF_TRY_ASSIGN(auto memory,
                   cpu::Memory::reserve(buffer_bytes(), "measuring the bandwidth", pool.get()));
     return Bandwidth(std::move(pool), std::move(memory));

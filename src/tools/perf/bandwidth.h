@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "common/cores/pool.h"
 #include "inference/backend/cpu/memory.h"
-#include "inference/backend/cpu/pool.h"
 
 namespace holdfast::perf {
 
@@ -22,10 +22,10 @@ public:
     double pass();
 
 private:
-    Bandwidth(std::unique_ptr<cpu::Pool> pool, cpu::Memory memory);
+    Bandwidth(std::unique_ptr<cores::Pool> pool, cpu::Memory memory);
     std::uint64_t sum(std::uint32_t part) const;
 
-    std::unique_ptr<cpu::Pool> pool_;
+    std::unique_ptr<cores::Pool> pool_;
     cpu::Memory memory_;
     std::vector<std::uint64_t> sums_;  // so that the reading cannot be left out
 };

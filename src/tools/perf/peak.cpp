@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "inference/backend/cpu/pool.h"
+#include "common/cores/pool.h"
 #include "tools/perf/samples.h"
 
 namespace holdfast::perf {
@@ -15,7 +15,7 @@ base::Result<std::optional<double>> arithmetic_peak(cpu::Isa isa, std::uint32_t 
     constexpr std::uint64_t steps = 2'000'000;
     constexpr int rounds = 5;
     const std::uint64_t operations = 2 * steps * chains * (wide ? 16 : 8);
-    HF_TRY_ASSIGN(const auto pool, cpu::Pool::make(threads, std::move(placement)));
+    HF_TRY_ASSIGN(const auto pool, cores::Pool::make(threads, std::move(placement)));
     std::vector<float> results(threads);
     std::vector<double> rates;
     for (int round = 0; round < rounds; ++round) {

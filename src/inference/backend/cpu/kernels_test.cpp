@@ -57,7 +57,7 @@ struct Weights {
         widen(type, bytes.data(), values.size(), values.data());
     }
 
-    PackedMatrix packed(Pool& pool) const {
+    PackedMatrix packed(cores::Pool& pool) const {
         auto matrix = PackedMatrix::reserve(type, outputs, inputs);
         EXPECT_TRUE(matrix);
         const std::size_t row_bytes = inputs * tensor::bytes_of(type, 1);
@@ -210,7 +210,7 @@ TEST(RmsNorm, AgreesWithTheFormula) {
 }
 
 TEST(PackedMatrix, GivesBackTheWeightsOfAnOutput) {
-    auto pool = Pool::make(1);
+    auto pool = cores::Pool::make(1);
     for (const DataType type : {DataType::bf16, DataType::f16, DataType::f32}) {
         const Weights weights(type, 45, 70);
         const PackedMatrix packed = weights.packed(**pool);

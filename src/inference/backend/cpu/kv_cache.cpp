@@ -91,7 +91,7 @@ std::size_t KvCache::needed_bytes(const KvShape& shape) {
     return std::size_t{2} * shape.layers * shape.blocks * shape.kv_heads * head_bytes(shape);
 }
 
-base::Result<KvCache> KvCache::reserve(const KvShape& shape, Pool* pool) {
+base::Result<KvCache> KvCache::reserve(const KvShape& shape, cores::Pool* pool) {
     KvCache cache;
     cache.shape_ = shape;
     HF_TRY_ASSIGN(cache.memory_, Memory::reserve(needed_bytes(shape), "keys and values", pool));

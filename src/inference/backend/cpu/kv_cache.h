@@ -20,7 +20,8 @@ struct KvShape {
 class KvCache {
 public:
     KvCache() = default;
-    [[nodiscard]] static base::Result<KvCache> reserve(const KvShape& shape, Pool* pool = nullptr);
+    [[nodiscard]] static base::Result<KvCache> reserve(const KvShape& shape,
+                                                       cores::Pool* pool = nullptr);
     static std::size_t needed_bytes(const KvShape& shape);
     // Of one key head in one block, keys or values.
     static std::size_t head_bytes(const KvShape& shape);

@@ -33,7 +33,7 @@ bool back_with_pages(std::byte* start, std::size_t bytes) {
 
 // The kernel clears every page, which takes longer than reading the weights that go there: all
 // threads share it, in the order in which they share tasks.
-bool back_with_pool(std::byte* start, std::size_t bytes, Pool& pool) {
+bool back_with_pool(std::byte* start, std::size_t bytes, cores::Pool& pool) {
     const auto parts = static_cast<std::uint32_t>((bytes + huge_page_bytes - 1) / huge_page_bytes);
     std::atomic<int> failure{0};
     pool.run(parts, bytes, [&](std::uint32_t part) {
@@ -51,7 +51,8 @@ std::size_t Memory::backed_bytes(std::size_t bytes) {
     return round_up(bytes, bytes >= huge_page_bytes ? huge_page_bytes : 4'096);
 }
 
-base::Result<Memory> Memory::reserve(std::size_t bytes, std::string_view purpose, Pool* pool) {
+base::Result<Memory> Memory::reserve(std::size_t bytes, std::string_view purpose,
+                                     cores::Pool* pool) {
     if (bytes == 0) return Memory();
     const std::size_t rounded = backed_bytes(bytes);
     void* const start =
@@ -73,7 +74,8 @@ Memory::~Memory() {
     if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
 }
 
-base::Result<Floats> Floats::reserve(std::size_t count, std::string_view purpose, Pool* pool) {
+base::Result<Floats> Floats::reserve(std::size_t count, std::string_view purpose,
+                                     cores::Pool* pool) {
     Floats floats;
     HF_TRY_ASSIGN(floats.memory_, Memory::reserve(count * sizeof(float), purpose, pool));
     floats.count_ = count;

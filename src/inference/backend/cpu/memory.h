@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/base/error.h"
-#include "inference/backend/cpu/pool.h"
+#include "common/cores/pool.h"
 
 namespace holdfast::cpu {
 
@@ -19,7 +19,7 @@ public:
     // tasks that use the memory: on machines with several memories a page lies at the thread that
     // touched it first. Errors: unavailable, naming `purpose` and the size.
     [[nodiscard]] static base::Result<Memory> reserve(std::size_t bytes, std::string_view purpose,
-                                                      Pool* pool = nullptr);
+                                                      cores::Pool* pool = nullptr);
 
     // What reserve(bytes) takes, in whole pages.
     static std::size_t backed_bytes(std::size_t bytes);
@@ -44,7 +44,7 @@ class Floats {
 public:
     Floats() = default;
     [[nodiscard]] static base::Result<Floats> reserve(std::size_t count, std::string_view purpose,
-                                                      Pool* pool = nullptr);
+                                                      cores::Pool* pool = nullptr);
     float* data() const { return reinterpret_cast<float*>(memory_.data()); }
     std::size_t size() const { return count_; }
 

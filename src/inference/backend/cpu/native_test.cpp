@@ -44,7 +44,7 @@ protected:
         return 2 * base::uniform(29, 100 + row, k) - 1;
     }
 
-    PackedMatrix packed(Pool& pool) const {
+    PackedMatrix packed(cores::Pool& pool) const {
         auto matrix = PackedMatrix::reserve(DataType::bf16, outputs, inputs_, GetParam());
         EXPECT_TRUE(matrix);
         matrix->fill(pool, [&](std::uint32_t output) {
@@ -105,7 +105,7 @@ TEST_P(NativeLinear, GivesARowTheSameBitsInEveryBatchOnAnyNumberOfThreads) {
 
 TEST_P(NativeLinear, GivesBackTheWeightsOfAnOutput) {
     make_weights(70);
-    auto pool = Pool::make(1);
+    auto pool = cores::Pool::make(1);
     const PackedMatrix matrix = packed(**pool);
     EXPECT_EQ(matrix.numerics(), GetParam());
     for (const std::uint32_t output : {0U, 31U, 32U, 999U}) {

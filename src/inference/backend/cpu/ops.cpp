@@ -29,7 +29,8 @@ std::size_t row_stride(std::uint32_t columns) {
 
 base::Result<std::unique_ptr<Ops>> Ops::make(Isa isa, std::uint32_t threads, std::uint32_t rows_max,
                                              std::uint32_t inputs_max, cores::Placement placement) {
-    HF_TRY_ASSIGN(std::unique_ptr<Pool> pool, Pool::make(threads, std::move(placement)));
+    HF_TRY_ASSIGN(std::unique_ptr<cores::Pool> pool,
+                  cores::Pool::make(threads, std::move(placement)));
     std::unique_ptr<Ops> ops(new Ops(kernels(isa), std::move(pool)));
     const std::size_t numbers = divide_up(inputs_max, block_inputs) * std::size_t{block_inputs};
     const std::size_t row =

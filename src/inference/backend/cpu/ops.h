@@ -5,10 +5,10 @@
 #include <memory>
 #include <span>
 
+#include "common/cores/pool.h"
 #include "inference/backend/cpu/kernels.h"
 #include "inference/backend/cpu/memory.h"
 #include "inference/backend/cpu/packed.h"
-#include "inference/backend/cpu/pool.h"
 
 namespace holdfast::cpu {
 
@@ -38,8 +38,8 @@ public:
                                                                  std::uint32_t inputs_max,
                                                                  cores::Placement placement = {});
 
-    Pool& pool() { return *pool_; }
-    const Pool& pool() const { return *pool_; }
+    cores::Pool& pool() { return *pool_; }
+    const cores::Pool& pool() const { return *pool_; }
     Isa isa() const { return kernels_.isa; }
 
     void linear(const PackedMatrix& weights, Rows x, std::uint32_t rows, const Sink& sink);
@@ -57,13 +57,13 @@ public:
     void attention(std::span<const AttentionPart> parts, std::span<AttentionTask> tasks);
 
 private:
-    Ops(const Kernels& kernels, std::unique_ptr<Pool> pool)
+    Ops(const Kernels& kernels, std::unique_ptr<cores::Pool> pool)
         : kernels_(kernels), pool_(std::move(pool)) {}
     void pack(const PackedMatrix& weights, Rows x, const Kernels& kernels, LinearJob& job);
     std::uint32_t queries_per_task(std::span<const AttentionPart> parts) const;
 
     const Kernels& kernels_;
-    std::unique_ptr<Pool> pool_;
+    std::unique_ptr<cores::Pool> pool_;
     Floats packed_;  // activations in tiles, or quantized in blocks
 };
 

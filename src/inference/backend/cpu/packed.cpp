@@ -60,7 +60,7 @@ std::size_t PackedMatrix::panel_bytes() const { return one_panel_bytes(type_, in
 
 base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t outputs,
                                                  std::uint32_t inputs, Numerics numerics,
-                                                 Pool* pool) {
+                                                 cores::Pool* pool) {
     HF_ASSERT(type != DataType::other);
     const std::uint32_t block = tensor::traits(type).block_elements;
     if (inputs % block != 0)
@@ -86,7 +86,7 @@ base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t ou
     return matrix;
 }
 
-void PackedMatrix::fill(Pool& pool, const RowOf& row) {
+void PackedMatrix::fill(cores::Pool& pool, const RowOf& row) {
     pool.run(panels(), std::uint64_t{outputs_} * inputs_,
              [&](std::uint32_t panel) { fill_panel(panel, row); });
 }

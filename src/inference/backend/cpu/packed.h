@@ -9,9 +9,9 @@
 #include <functional>
 #include <span>
 
+#include "common/cores/pool.h"
 #include "inference/backend/cpu/kernels.h"
 #include "inference/backend/cpu/memory.h"
-#include "inference/backend/cpu/pool.h"
 #include "inference/tensor/data_type.h"
 
 namespace holdfast::cpu {
@@ -34,7 +34,7 @@ public:
                                                             std::uint32_t outputs,
                                                             std::uint32_t inputs,
                                                             Numerics numerics = Numerics::portable,
-                                                            Pool* pool = nullptr);
+                                                            cores::Pool* pool = nullptr);
     static std::size_t needed_bytes(tensor::DataType type, std::uint32_t outputs,
                                     std::uint32_t inputs);
 
@@ -50,7 +50,7 @@ public:
     // called by any thread of the pool. Weights of another type are converted on the way, a panel
     // at a time (tensor::quantize), so that no second copy of the matrix is needed.
     using RowOf = std::function<SourceRow(std::uint32_t output)>;
-    void fill(Pool& pool, const RowOf& row);
+    void fill(cores::Pool& pool, const RowOf& row);
 
     // The weights of one output as numbers: an embedding row when the head is tied to it.
     void copy_output(std::uint32_t output, float* weights) const;

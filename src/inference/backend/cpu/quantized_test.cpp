@@ -118,7 +118,7 @@ public:
         return d * quant - tensor::f16_to_float(p.minimum_d) * static_cast<float>(p.minimum_factor);
     }
 
-    PackedMatrix packed(Pool& pool) const {
+    PackedMatrix packed(cores::Pool& pool) const {
         auto matrix = PackedMatrix::reserve(type_, outputs_, inputs_);
         EXPECT_TRUE(matrix);
         matrix->fill(pool, [&](std::uint32_t output) { return SourceRow{type_, row(output)}; });
@@ -438,7 +438,7 @@ TEST(QuantizedLinear, MultipliesGateAndUpWithSwiglu) {
 }
 
 TEST(QuantizedMatrix, GivesBackTheWeightsOfAnOutputAsDequantizeDoes) {
-    auto pool = Pool::make(1);
+    auto pool = cores::Pool::make(1);
     for (const DataType type : types)
         for (const Draw draw : draws) {
             const QuantWeights weights(type, 45, 512, draw);
@@ -464,7 +464,7 @@ TEST(QuantizedMatrix, TakesLittleMoreMemoryThanTheFile) {
 }
 
 TEST(QuantizedMatrix, ConvertsRowsWhileItIsFilled) {
-    auto pool = Pool::make(2);
+    auto pool = cores::Pool::make(2);
     std::vector<float> numbers(std::size_t{70} * 512);
     for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = base::uniform(23, 1, i) - 0.5F;
     const auto row = [&](std::uint32_t output) {
@@ -488,7 +488,7 @@ TEST(QuantizedMatrix, ConvertsRowsWhileItIsFilled) {
 }
 
 TEST(QuantizedMatrix, KeepsRowsOfItsOwnTypeBesideConvertedOnes) {
-    auto pool = Pool::make(1);
+    auto pool = cores::Pool::make(1);
     const QuantWeights weights(DataType::q8_0, 40, 256);
     const Values numbers(256, 0.5F);
     auto matrix = PackedMatrix::reserve(DataType::q8_0, 40, 256);

@@ -12,7 +12,7 @@
 #include "common/base/error.h"
 #include "common/cores/placement.h"
 
-namespace holdfast::cpu {
+namespace holdfast::cores {
 
 // A fixed set of threads; the one that calls run() is thread 0 and works too. One thread at a time
 // may call run(). Each thread begins with its own contiguous share of the tasks, so that it streams
@@ -23,7 +23,7 @@ namespace holdfast::cpu {
 class Pool {
 public:
     [[nodiscard]] static base::Result<std::unique_ptr<Pool>> make(std::uint32_t threads,
-                                                                  cores::Placement placement = {});
+                                                                  Placement placement = {});
     ~Pool();
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
@@ -65,7 +65,7 @@ private:
         std::atomic<std::uint32_t> end{0};
     };
 
-    Pool(std::uint32_t threads, cores::Placement placement)
+    Pool(std::uint32_t threads, Placement placement)
         : shares_(threads), placement_(std::move(placement)) {}
     void adopt_caller();
     void run_here(std::uint32_t tasks, Call call, const void* context);
@@ -75,9 +75,9 @@ private:
     void serve(std::uint32_t thread);
 
     std::vector<Share> shares_;
-    cores::Placement placement_;  // of each thread, or empty
+    Placement placement_;  // of each thread, or empty
     std::thread::id caller_;
-    cores::CpuSet caller_cpus_;  // that it could run on before
+    CpuSet caller_cpus_;  // that it could run on before
     std::atomic<Call> call_{nullptr};
     std::atomic<const void*> context_{nullptr};
     std::atomic<std::uint32_t> tasks_{0};
@@ -88,4 +88,4 @@ private:
     std::vector<std::thread> workers_;
 };
 
-}  // namespace holdfast::cpu
+}  // namespace holdfast::cores

@@ -1,4 +1,4 @@
-#include "inference/backend/cpu/pool.h"
+#include "common/cores/pool.h"
 
 #include <immintrin.h>
 
@@ -6,7 +6,7 @@
 
 #include "common/base/assert.h"
 
-namespace holdfast::cpu {
+namespace holdfast::cores {
 namespace {
 
 // About 40 microseconds: longer than the gap between two runs of one step, shorter than anything
@@ -26,7 +26,7 @@ std::uint32_t wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t 
 
 }  // namespace
 
-base::Result<std::unique_ptr<Pool>> Pool::make(std::uint32_t threads, cores::Placement placement) {
+base::Result<std::unique_ptr<Pool>> Pool::make(std::uint32_t threads, Placement placement) {
     if (threads == 0 || threads > 1'024)
         return base::fail(base::Code::invalid, "threads: {} is not in [1, 1024]", threads);
     HF_ASSERT(placement.empty() || placement.size() == threads);
@@ -52,13 +52,13 @@ Pool::~Pool() {
 // What the system refuses is not done: the thread runs where it did.
 void Pool::adopt_caller() {
     caller_ = std::this_thread::get_id();
-    caller_cpus_ = cores::thread_affinity();
-    cores::set_thread_affinity(placement_[0]);
+    caller_cpus_ = thread_affinity();
+    set_thread_affinity(placement_[0]);
 }
 
 void Pool::release_caller() {
     if (caller_ != std::this_thread::get_id()) return;
-    cores::set_thread_affinity(caller_cpus_);
+    set_thread_affinity(caller_cpus_);
     caller_ = {};
 }
 
@@ -122,7 +122,7 @@ bool Pool::claim(Share& share, std::uint32_t epoch, std::uint32_t& task) {
 }
 
 void Pool::serve(std::uint32_t thread) {
-    if (!placement_.empty()) cores::set_thread_affinity(placement_[thread]);
+    if (!placement_.empty()) set_thread_affinity(placement_[thread]);
     std::uint32_t epoch = 0;
     while (true) {
         epoch = wait_while(epoch_, epoch);
@@ -131,4 +131,4 @@ void Pool::serve(std::uint32_t thread) {
     }
 }
 
-}  // namespace holdfast::cpu
+}  // namespace holdfast::cores

@@ -1,4 +1,4 @@
-#include "inference/backend/cpu/pool.h"
+#include "common/cores/pool.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <numeric>
 #include <thread>
 
-namespace holdfast::cpu {
+namespace holdfast::cores {
 namespace {
 
 constexpr std::uint64_t worth_sharing = 1'000'000'000;
@@ -77,54 +77,54 @@ TEST(Pool, RefusesSillyNumbersOfThreads) {
 
 // Where each thread of a pool may run: a task for each, none of which ends before all have begun,
 // so that no thread does two.
-std::vector<cores::CpuSet> affinities(Pool& pool) {
-    std::vector<cores::CpuSet> seen(pool.threads());
+std::vector<CpuSet> affinities(Pool& pool) {
+    std::vector<CpuSet> seen(pool.threads());
     std::barrier all_have_begun(pool.threads());
     pool.run(pool.threads(), worth_sharing, [&](std::uint32_t task) {
         all_have_begun.arrive_and_wait();
-        seen[task] = cores::thread_affinity();
+        seen[task] = thread_affinity();
     });
     std::ranges::sort(seen);
     return seen;
 }
 
 TEST(Pool, KeepsEveryThreadToItsPlaceAndTheCallerWhileItIsInUse) {
-    const cores::CpuSet before = cores::thread_affinity();
+    const CpuSet before = thread_affinity();
     ASSERT_FALSE(before.empty());
-    const cores::Placement placement{{before.front()}, {before.back()}, before};
-    cores::Placement expected = placement;
+    const Placement placement{{before.front()}, {before.back()}, before};
+    Placement expected = placement;
     std::ranges::sort(expected);
     {
         auto pool = Pool::make(3, placement);
         ASSERT_TRUE(pool);
-        EXPECT_EQ(cores::thread_affinity(), before);
+        EXPECT_EQ(thread_affinity(), before);
         EXPECT_EQ(affinities(**pool), expected);
-        EXPECT_EQ(cores::thread_affinity(), placement[0]);
+        EXPECT_EQ(thread_affinity(), placement[0]);
         (*pool)->release_caller();
-        EXPECT_EQ(cores::thread_affinity(), before);
+        EXPECT_EQ(thread_affinity(), before);
         std::thread([&] {  // as a model that one thread loads and another one uses
             EXPECT_EQ(affinities(**pool), expected);
-            EXPECT_EQ(cores::thread_affinity(), placement[0]);
+            EXPECT_EQ(thread_affinity(), placement[0]);
         })
             .join();
         EXPECT_EQ(affinities(**pool), expected);
     }
-    EXPECT_EQ(cores::thread_affinity(), before);
+    EXPECT_EQ(thread_affinity(), before);
 }
 
 TEST(Pool, RunsWithoutAPlaceThatTheSystemRefuses) {
-    const cores::CpuSet before = cores::thread_affinity();
-    auto pool = Pool::make(2, {{cores::cpus_max - 1}, {cores::cpus_max - 1}});
+    const CpuSet before = thread_affinity();
+    auto pool = Pool::make(2, {{cpus_max - 1}, {cpus_max - 1}});
     ASSERT_TRUE(pool);
-    EXPECT_EQ(affinities(**pool), (std::vector<cores::CpuSet>{before, before}));
+    EXPECT_EQ(affinities(**pool), (std::vector<CpuSet>{before, before}));
 }
 
 TEST(Pool, LeavesThreadsWithoutAPlacementAlone) {
-    const cores::CpuSet before = cores::thread_affinity();
+    const CpuSet before = thread_affinity();
     auto pool = Pool::make(2);
     ASSERT_TRUE(pool);
-    EXPECT_EQ(affinities(**pool), (std::vector<cores::CpuSet>{before, before}));
+    EXPECT_EQ(affinities(**pool), (std::vector<CpuSet>{before, before}));
 }
 
 }  // namespace
-}  // namespace holdfast::cpu
+}  // namespace holdfast::cores
