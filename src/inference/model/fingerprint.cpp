@@ -72,7 +72,7 @@ void Fingerprint::add_matrix(tensor::DataType type) {
 
 std::string Fingerprint::text(const Profile& profile) const {
     const XXH128_hash_t digest = XXH3_128bits_digest(state_.get());
-    return fmt::format("{}-{}-kv-{}-{:016x}{:016x}", cpu::name(profile.numerics),
+    return fmt::format("{}-{}-kv-{}-{:016x}{:016x}", profile.numerics,
                        tensor::name(profile.weights), tensor::name(profile.kv_type), digest.high64,
                        digest.low64);
 }

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "common/base/hash.h"
-#include "inference/backend/cpu/kernels.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
 #include "inference/tensor/kv_type.h"
@@ -33,7 +32,7 @@ private:
 
 // How a model computes, as far as it changes bits.
 struct Profile {
-    cpu::Numerics numerics = cpu::Numerics::portable;
+    std::string_view numerics;  // the profile's name, which its backend gives: "portable-1"
     tensor::DataType weights = tensor::DataType::other;  // of most of the layers' bytes
     tensor::KvType kv_type = tensor::KvType::f32;
 };

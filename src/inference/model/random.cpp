@@ -125,7 +125,7 @@ base::Result<Weights> random_weights(const tensor::Config& config, DataType type
         maker.matrix(RandomRows(last, config.hidden, variance_for(config.hidden)), config.vocab));
     Fingerprint fingerprint(config, false);
     fingerprint.add_matrix(last);
-    weights.fingerprint = fingerprint.text({numerics, type, options.kv_type});
+    weights.fingerprint = fingerprint.text({cpu::name(numerics), type, options.kv_type});
     return weights;
 }
 

@@ -78,7 +78,8 @@ public:
         HF_TRY_ASSIGN(weights_.head, matrix(head, config.vocab, config.hidden, head_type_));
         report();
         if (tools_ != nullptr)
-            weights_.fingerprint = fingerprint_.text({numerics(), format, options_.kv_type});
+            weights_.fingerprint =
+                fingerprint_.text({cpu::name(numerics()), format, options_.kv_type});
         return std::move(weights_);
     }
 
