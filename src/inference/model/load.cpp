@@ -1,6 +1,5 @@
 #include <fmt/ranges.h>
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -8,9 +7,8 @@
 #include "inference/model/decoder.h"
 #include "inference/model/model.h"
 #include "inference/model/random.h"
+#include "inference/model/weight_source.h"
 #include "inference/model/weights.h"
-#include "inference/tensor/checkpoint.h"
-#include "inference/tensor/config.h"
 
 namespace holdfast::model {
 namespace {
@@ -33,34 +31,36 @@ base::Result<> check(const LoadOptions& options) {
     return {};
 }
 
-// Bytes of the weights under these options.
-using WeightBytes = std::function<base::Result<std::size_t>(const LoadOptions&)>;
+base::Result<std::size_t> weight_bytes(const WeightSource& source, const LoadOptions& options) {
+    WeightCounter counter;
+    HF_TRY(source.list(options.weights, counter));
+    return counter.bytes().reserved;
+}
 
-bool fits(const tensor::Config& config, const LoadOptions& options, const WeightBytes& weights,
-          std::size_t available) {
-    const auto bytes = weights(options);
-    return bytes && *bytes + Decoder::working_bytes(config, options) <= available;
+bool fits(const WeightSource& source, const LoadOptions& options, std::size_t available) {
+    const auto weights = weight_bytes(source, options);
+    return weights && *weights + Decoder::working_bytes(source.config(), options) <= available;
 }
 
 // The single changes of options that would make the model fit.
-std::string what_would_fit(const tensor::Config& config, const LoadOptions& options,
-                           const WeightBytes& weights, std::size_t available) {
+std::string what_would_fit(const WeightSource& source, const LoadOptions& options,
+                           std::size_t available) {
     std::vector<std::string> changes;
     LoadOptions other = options;
     other.kv_tokens = block_tokens;
-    if (fits(config, other, weights, available)) {
+    if (fits(source, other, available)) {
         std::uint32_t fitting = 1, too_many = options.kv_tokens / block_tokens + 1;  // blocks
         while (fitting + 1 < too_many) {
             const std::uint32_t middle = fitting + (too_many - fitting) / 2;
             other.kv_tokens = middle * block_tokens;
-            (fits(config, other, weights, available) ? fitting : too_many) = middle;
+            (fits(source, other, available) ? fitting : too_many) = middle;
         }
         changes.push_back(fmt::format("at most {} kv_tokens", fitting * block_tokens));
     }
     for (const tensor::KvType type : tensor::all_kv_types) {
         other = options;
         other.kv_type = type;
-        if (type > options.kv_type && fits(config, other, weights, available)) {
+        if (type > options.kv_type && fits(source, other, available)) {
             changes.push_back(fmt::format("kv_type {}", tensor::name(type)));
             break;
         }
@@ -69,7 +69,7 @@ std::string what_would_fit(const tensor::Config& config, const LoadOptions& opti
          {tensor::DataType::bf16, tensor::DataType::q8_0, tensor::DataType::q4_0}) {
         other = options;
         other.weights = type;
-        if (fits(config, other, weights, available)) {
+        if (fits(source, other, available)) {
             changes.push_back(fmt::format("weights {}", tensor::name(type)));
             break;
         }
@@ -79,10 +79,9 @@ std::string what_would_fit(const tensor::Config& config, const LoadOptions& opti
 }
 
 // Better a clear refusal than to be killed half-way by the kernel.
-base::Result<> check_memory(const tensor::Config& config, const LoadOptions& options,
-                            const WeightBytes& weight_bytes) {
-    HF_TRY_ASSIGN(const std::size_t weights, weight_bytes(options));
-    const std::size_t work = Decoder::working_bytes(config, options);
+base::Result<> check_memory(const WeightSource& source, const LoadOptions& options) {
+    HF_TRY_ASSIGN(const std::size_t weights, weight_bytes(source, options));
+    const std::size_t work = Decoder::working_bytes(source.config(), options);
     const std::size_t available = cpu::available_memory_bytes();
     if (weights + work <= available) return {};
     return base::fail(Code::unavailable,
@@ -90,14 +89,24 @@ base::Result<> check_memory(const tensor::Config& config, const LoadOptions& opt
                       "({}), batches of {} and logits; {} MiB are available; {}",
                       weights >> 20, work >> 20, options.kv_tokens, tensor::name(options.kv_type),
                       options.batch_tokens_max, available >> 20,
-                      what_would_fit(config, options, weight_bytes, available));
+                      what_would_fit(source, options, available));
 }
 
-// The thread that loads may go on to other things, and another one may compute.
-base::Result<std::unique_ptr<Model>> finish(Weights weights, std::unique_ptr<cpu::Ops> ops,
-                                            const LoadOptions& options) {
+base::Result<std::unique_ptr<Model>> make(const WeightSource& source, const LoadOptions& options) {
+    HF_TRY(check(options));
+    HF_TRY(check_memory(source, options));
+    HF_TRY_ASSIGN(auto ops, Decoder::make_ops(source.config(), options));
+    const auto numerics =
+        options.native_numerics ? cpu::native_numerics() : cpu::Numerics::portable;
     cores::Pool& pool = ops->pool();
+    WeightPacker packer(source.config(), numerics, pool);
+    HF_TRY_ASSIGN(const Given given,
+                  source.give(options.weights, packer, pool, options.on_progress));
+    Weights weights = packer.take();
+    weights.fingerprint =
+        given.fingerprint.text({cpu::name(numerics), given.layers_type, options.kv_type});
     HF_TRY_ASSIGN(auto model, Decoder::make(std::move(weights), std::move(ops), options));
+    // The thread that loads may go on to other things, and another one may compute.
     pool.release_caller();
     return model;
 }
@@ -106,27 +115,16 @@ base::Result<std::unique_ptr<Model>> finish(Weights weights, std::unique_ptr<cpu
 
 base::Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOptions& options) {
     HF_TRY(check(options));
-    HF_TRY_ASSIGN(const tensor::Config config, tensor::read_config(path));
-    HF_TRY_ASSIGN(const tensor::Checkpoint checkpoint, tensor::Checkpoint::open(path));
-    HF_TRY(check_memory(config, options, [&](const LoadOptions& under) {
-        return needed_weight_bytes(checkpoint, config, under);
-    }));
-    HF_TRY_ASSIGN(auto ops, Decoder::make_ops(config, options));
-    HF_TRY_ASSIGN(Weights weights, load_weights(checkpoint, config, options, ops->pool()));
-    return finish(std::move(weights), std::move(ops), options);
+    HF_TRY_ASSIGN(const auto source, open_weights(path));
+    return make(*source, options);
 }
 
 base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
-                                                  tensor::DataType weights_type,
+                                                  tensor::DataType weights,
                                                   const LoadOptions& options) {
-    HF_TRY(check(options));
-    HF_TRY(
-        check_memory(config, options, [&](const LoadOptions& under) -> base::Result<std::size_t> {
-            return random_weight_bytes(config, under.weights.value_or(weights_type));
-        }));
-    HF_TRY_ASSIGN(auto ops, Decoder::make_ops(config, options));
-    HF_TRY_ASSIGN(Weights weights, random_weights(config, weights_type, options, ops->pool()));
-    return finish(std::move(weights), std::move(ops), options);
+    LoadOptions own = options;
+    own.weights.reset();
+    return make(*random_weights(config, weights), own);
 }
 
 }  // namespace holdfast::model

@@ -2,44 +2,99 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <utility>
 #include <vector>
 
-#include "inference/model/fingerprint.h"
 #include "inference/model/random_rows.h"
 
 namespace holdfast::model {
 namespace {
 
 using tensor::DataType;
+using tensor::Role;
 
-// Makes one matrix after the other, each unlike all others.
-class Maker {
+// Each matrix is unlike all others.
+class RandomWeights final : public WeightSource {
 public:
-    Maker(cores::Pool& pool, cpu::Numerics numerics) : pool_(pool), numerics_(numerics) {}
+    RandomWeights(tensor::Config config, DataType type) : config_(std::move(config)), type_(type) {}
 
-    base::Result<cpu::PackedMatrix> matrix(const RandomRows& rows, std::uint32_t outputs) {
-        HF_TRY_ASSIGN(auto packed, cpu::PackedMatrix::reserve(rows.type(), outputs, rows.inputs(),
-                                                              numerics_, &pool_));
-        const std::uint32_t number = made_++;
-        packed.fill(pool_, [&](std::uint32_t output) { return rows.row(number, output); });
-        return packed;
+    const tensor::Config& config() const override { return config_; }
+
+    base::Result<> list(std::optional<DataType> converted,
+                        tensor::WeightSink& sink) const override {
+        return make(converted.value_or(type_), sink, {});
     }
 
-    base::Result<cpu::Memory> table(const RandomRows& rows, std::uint32_t count) {
-        const std::size_t bytes = tensor::bytes_of(rows.type(), rows.inputs());
-        HF_TRY_ASSIGN(auto memory, cpu::Memory::reserve(bytes * count, "the embedding", &pool_));
-        const std::uint32_t number = made_++;
-        for (std::uint32_t i = 0; i < count; ++i)
-            std::memcpy(memory.data() + i * bytes, rows.row(number, i).bytes, bytes);
-        return memory;
+    base::Result<Given> give(std::optional<DataType> converted, tensor::WeightSink& sink,
+                             cores::Pool& /*pool*/,
+                             const std::function<void(double share)>& on_progress) const override {
+        const DataType type = converted.value_or(type_);
+        HF_TRY(make(type, sink, on_progress));
+        Given given{Fingerprint(config_, false), type};
+        given.fingerprint.add_matrix(head_type(type, config_.hidden));
+        return given;
     }
 
 private:
-    cores::Pool& pool_;
-    cpu::Numerics numerics_;
-    std::uint32_t made_ = 0;
+    base::Result<> make(DataType type, tensor::WeightSink& sink,
+                        const std::function<void(double share)>& on_progress) const;
+
+    tensor::Config config_;
+    DataType type_;
 };
+
+// Gives one weight after the other to a sink.
+class Giver {
+public:
+    explicit Giver(tensor::WeightSink& sink) : sink_(sink) {}
+
+    base::Result<> matrix(Role role, std::uint32_t layer, const RandomRows& rows,
+                          std::uint32_t outputs) {
+        return sink_.matrix(role, layer, rows.type(), outputs, rows.inputs(), next(rows));
+    }
+    base::Result<> table(const RandomRows& rows, std::uint32_t count) {
+        return sink_.table(rows.type(), count, rows.inputs(), next(rows));
+    }
+    base::Result<> vector(Role role, std::uint32_t layer, std::uint32_t size, float value) {
+        return sink_.vector(role, layer, size, [=] { return std::vector<float>(size, value); });
+    }
+
+private:
+    tensor::RowOf next(const RandomRows& rows) {
+        return [&rows, number = given_++](std::uint32_t row) { return rows.row(number, row); };
+    }
+
+    tensor::WeightSink& sink_;
+    std::uint32_t given_ = 0;  // matrices and tables
+};
+
+base::Result<> RandomWeights::make(DataType type, tensor::WeightSink& sink,
+                                   const std::function<void(double share)>& on_progress) const {
+    HF_TRY(check_blocks(config_, type));
+    const DataType last = head_type(type, config_.hidden);
+    const std::uint32_t hidden = config_.hidden, attended = config_.heads * config_.head_dim;
+    const std::uint32_t qkv = attended + 2 * config_.kv_heads * config_.head_dim;
+    const RandomRows of_hidden(type, hidden, variance_for(hidden));
+    const RandomRows of_attended(type, attended, variance_for(attended));
+    const RandomRows of_ffn(type, config_.ffn, variance_for(config_.ffn));
+    const RandomRows embedding(last, hidden, 1), head(last, hidden, variance_for(hidden));
+    Giver giver(sink);
+    if (!config_.tied_head) HF_TRY(giver.table(embedding, config_.vocab));
+    for (std::uint32_t i = 0; i < config_.layers; ++i) {
+        HF_TRY(giver.vector(Role::attention_norm, i, hidden, 1.0F));
+        HF_TRY(giver.matrix(Role::qkv, i, of_hidden, qkv));
+        if (config_.qkv_bias) HF_TRY(giver.vector(Role::qkv_bias, i, qkv, 0.125F));
+        HF_TRY(giver.matrix(Role::attention_output, i, of_attended, hidden));
+        HF_TRY(giver.vector(Role::ffn_norm, i, hidden, 1.0F));
+        HF_TRY(giver.matrix(Role::gate_up, i, of_hidden, 2 * config_.ffn));
+        HF_TRY(giver.matrix(Role::down, i, of_ffn, hidden));
+        if (on_progress) on_progress((i + 1.0) / (config_.layers + 1));
+    }
+    HF_TRY(giver.vector(Role::final_norm, 0, hidden, 1.0F));
+    HF_TRY(giver.matrix(Role::head, 0, head, config_.vocab));
+    if (on_progress) on_progress(1);
+    return {};
+}
 
 // From the config.json files of the distills.
 struct NamedShape {
@@ -89,60 +144,8 @@ std::optional<tensor::Config> find_shape(std::string_view name) {
     return config;
 }
 
-base::Result<Weights> random_weights(const tensor::Config& config, DataType type,
-                                     const LoadOptions& options, cores::Pool& pool) {
-    HF_TRY(check_blocks(config, type));
-    const DataType last = head_type(type, config.hidden);
-    const std::uint32_t attended = config.heads * config.head_dim;
-    const std::uint32_t qkv = attended + 2 * config.kv_heads * config.head_dim;
-    const RandomRows of_hidden(type, config.hidden, variance_for(config.hidden));
-    const RandomRows of_attended(type, attended, variance_for(attended));
-    const RandomRows of_ffn(type, config.ffn, variance_for(config.ffn));
-    const auto numerics =
-        options.native_numerics ? cpu::native_numerics() : cpu::Numerics::portable;
-    Maker maker(pool, numerics);
-    Weights weights;
-    weights.config = config;
-    if (!config.tied_head) {
-        HF_TRY_ASSIGN(weights.embedding,
-                      maker.table(RandomRows(last, config.hidden, 1), config.vocab));
-        weights.embedding_type = last;
-    }
-    for (std::uint32_t i = 0; i < config.layers; ++i) {
-        Layer layer;
-        layer.attention_norm.assign(config.hidden, 1.0F);
-        layer.ffn_norm.assign(config.hidden, 1.0F);
-        if (config.qkv_bias) layer.qkv_bias.assign(qkv, 0.125F);
-        HF_TRY_ASSIGN(layer.qkv.emplace_back(), maker.matrix(of_hidden, qkv));
-        HF_TRY_ASSIGN(layer.attention_output, maker.matrix(of_attended, config.hidden));
-        HF_TRY_ASSIGN(layer.gate_up, maker.matrix(of_hidden, 2 * config.ffn));
-        HF_TRY_ASSIGN(layer.down, maker.matrix(of_ffn, config.hidden));
-        weights.layers.push_back(std::move(layer));
-    }
-    weights.final_norm.assign(config.hidden, 1.0F);
-    HF_TRY_ASSIGN(
-        weights.head,
-        maker.matrix(RandomRows(last, config.hidden, variance_for(config.hidden)), config.vocab));
-    Fingerprint fingerprint(config, false);
-    fingerprint.add_matrix(last);
-    weights.fingerprint = fingerprint.text({cpu::name(numerics), type, options.kv_type});
-    return weights;
-}
-
-std::size_t random_weight_bytes(const tensor::Config& config, DataType type) {
-    const auto packed = [](DataType own, std::uint32_t outputs, std::uint32_t inputs) {
-        return cpu::Memory::backed_bytes(cpu::PackedMatrix::needed_bytes(own, outputs, inputs));
-    };
-    const DataType last = head_type(type, config.hidden);
-    const std::uint32_t attended = config.heads * config.head_dim;
-    const std::size_t layer =
-        packed(type, attended + 2 * config.kv_heads * config.head_dim, config.hidden) +
-        packed(type, config.hidden, attended) + packed(type, 2 * config.ffn, config.hidden) +
-        packed(type, config.hidden, config.ffn);
-    const std::size_t embedding = cpu::Memory::backed_bytes(std::size_t{config.vocab} *
-                                                            tensor::bytes_of(last, config.hidden));
-    return config.layers * layer + packed(last, config.vocab, config.hidden) +
-           (config.tied_head ? 0 : embedding);
+std::unique_ptr<WeightSource> random_weights(const tensor::Config& config, DataType type) {
+    return std::make_unique<RandomWeights>(config, type);
 }
 
 }  // namespace holdfast::model

@@ -7,9 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "common/cores/pool.h"
 #include "inference/model/model.h"
-#include "inference/model/weights.h"
+#include "inference/model/weight_source.h"
 #include "inference/tensor/config.h"
 
 namespace holdfast::model {
@@ -19,18 +18,14 @@ std::span<const std::string_view> shape_names();
 std::optional<tensor::Config> find_shape(std::string_view name);
 
 // A model whose matrices are of `weights` (head and embedding as load() would convert them, see
-// weights.h) and hold numbers that are a hash of their place, scaled so that activations stay near
-// 1; the same on every machine. options.weights is ignored. Errors as load().
+// weight_source.h) and hold numbers that are a hash of their place, scaled so that activations stay
+// near 1; the same on every machine. options.weights is ignored. Errors as load().
 [[nodiscard]] base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
                                                                 tensor::DataType weights,
                                                                 const LoadOptions& options);
 
-// Its weights, and the bytes of memory that they take. Errors: invalid, when rows are no whole
-// blocks of the type.
-[[nodiscard]] base::Result<Weights> random_weights(const tensor::Config& config,
-                                                   tensor::DataType type,
-                                                   const LoadOptions& options, cores::Pool& pool);
-std::size_t random_weight_bytes(const tensor::Config& config, tensor::DataType type);
+// Its weights. Errors: invalid, when rows are no whole blocks of the type.
+std::unique_ptr<WeightSource> random_weights(const tensor::Config& config, tensor::DataType type);
 
 // Writes a model of such weights (not the same ones) as a GGUF file: what load() needs and no
 // tokenizer. Errors: invalid, when rows are no whole blocks or the file exists; the system's reason

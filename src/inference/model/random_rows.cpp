@@ -21,16 +21,17 @@ std::uint64_t mix(std::uint64_t x) {
 
 }  // namespace
 
-RandomRows::RandomRows(DataType type, std::uint32_t inputs, float variance)
-    : type_(type), inputs_(inputs), run_(tensor::bytes_of(type, run_elements + inputs)) {
-    const float step = std::sqrt(12.0F * variance) / 65'536;
-    std::vector<float> values(run_elements + inputs);
+void RandomRows::make_run() const {
+    const float step = std::sqrt(12.0F * variance_) / 65'536;
+    std::vector<float> values(run_elements + inputs_);
     for (std::size_t i = 0; i < values.size(); ++i)
         values[i] = static_cast<float>(static_cast<std::int16_t>(mix(i))) * step;
-    tensor::quantize(type, values, run_.data());
+    run_.resize(tensor::bytes_of(type_, values.size()));
+    tensor::quantize(type_, values, run_.data());
 }
 
-cpu::SourceRow RandomRows::row(std::uint32_t matrix, std::uint32_t output) const {
+tensor::SourceRow RandomRows::row(std::uint32_t matrix, std::uint32_t output) const {
+    std::call_once(made_, [this] { make_run(); });
     const std::size_t blocks = run_elements / tensor::traits(type_).block_elements;
     const std::size_t first = mix(std::uint64_t{matrix} << 32 | output) % blocks;
     return {type_, run_.data() + first * tensor::traits(type_).block_bytes};

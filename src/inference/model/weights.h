@@ -1,13 +1,14 @@
+// Weights as the processor computes with them, and the sink that makes them.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "common/cores/pool.h"
+#include "inference/backend/cpu/memory.h"
 #include "inference/backend/cpu/packed.h"
-#include "inference/model/model.h"
-#include "inference/tensor/checkpoint.h"
 #include "inference/tensor/config.h"
+#include "inference/tensor/weight_sink.h"
 
 namespace holdfast::model {
 
@@ -33,22 +34,54 @@ struct Weights {
     std::string fingerprint;  // see fingerprint.h
 };
 
-// What head and embedding become when the layers are converted to `layers`. They decide directly
-// what is said and are a small part of a large model, so they get at least 6 bits. See
-// tensor::fitting_type for rows that are no whole blocks.
-tensor::DataType head_type(tensor::DataType layers, std::uint32_t hidden);
+// Converts and packs all weights, on all threads of the pool.
+class WeightPacker final : public tensor::WeightSink {
+public:
+    WeightPacker(const tensor::Config& config, cpu::Numerics numerics, cores::Pool& pool);
 
-// Bytes of memory that load_weights() will reserve. Errors as load_weights(), as far as the names,
-// shapes and types of tensors tell.
-[[nodiscard]] base::Result<std::size_t> needed_weight_bytes(const tensor::Checkpoint& checkpoint,
-                                                            const tensor::Config& config,
-                                                            const LoadOptions& options);
+    // What was given so far, without a fingerprint.
+    Weights take() { return std::move(weights_); }
 
-// Reads, checks, converts and packs all tensors. Matrices get options.weights, or stay as they are
-// (gate and up of different types become the one with more bits); vectors become float32. Numbers
-// that are infinite or undefined are refused. The checkpoint may be closed afterwards.
-[[nodiscard]] base::Result<Weights> load_weights(const tensor::Checkpoint& checkpoint,
-                                                 const tensor::Config& config,
-                                                 const LoadOptions& options, cores::Pool& pool);
+    base::Result<> vector(tensor::Role role, std::uint32_t layer, std::uint32_t size,
+                          const VectorOf& values) override;
+    base::Result<> matrix(tensor::Role role, std::uint32_t layer, tensor::DataType type,
+                          std::uint32_t outputs, std::uint32_t inputs,
+                          const tensor::RowOf& row_of) override;
+    base::Result<> table(tensor::DataType type, std::uint32_t rows, std::uint32_t columns,
+                         const tensor::RowOf& row_of) override;
+
+private:
+    std::vector<float>& vector_of(tensor::Role role, std::uint32_t layer);
+    cpu::PackedMatrix& matrix_of(tensor::Role role, std::uint32_t layer);
+
+    cpu::Numerics numerics_;
+    cores::Pool& pool_;
+    Weights weights_;
+};
+
+// Bytes that weights take.
+struct WeightBytes {
+    std::size_t reserved = 0;  // memory, as it is reserved: in whole pages, vectors included
+    std::size_t step = 0;      // of the matrices that a decode step reads: layers and head
+    std::size_t exact = 0;     // of these and the embedding table
+    bool quantized = false;    // the layers are: processors compute them with integers
+};
+
+// Counts what a packer would reserve for the same weights.
+class WeightCounter final : public tensor::WeightSink {
+public:
+    const WeightBytes& bytes() const { return bytes_; }
+
+    base::Result<> vector(tensor::Role role, std::uint32_t layer, std::uint32_t size,
+                          const VectorOf& values) override;
+    base::Result<> matrix(tensor::Role role, std::uint32_t layer, tensor::DataType type,
+                          std::uint32_t outputs, std::uint32_t inputs,
+                          const tensor::RowOf& row_of) override;
+    base::Result<> table(tensor::DataType type, std::uint32_t rows, std::uint32_t columns,
+                         const tensor::RowOf& row_of) override;
+
+private:
+    WeightBytes bytes_;
+};
 
 }  // namespace holdfast::model

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "inference/backend/cpu/isa.h"
+#include "inference/backend/cpu/kernels.h"
 #include "inference/model/model.h"
 #include "inference/model/random.h"
 #include "inference/model/test_gguf_checkpoint.h"

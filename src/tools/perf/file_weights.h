@@ -1,12 +1,11 @@
 #pragma once
 
-#include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "common/base/error.h"
-#include "inference/tensor/checkpoint.h"
+#include "inference/model/weight_source.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
 #include "tools/perf/work.h"
@@ -19,7 +18,7 @@ public:
     // Of a Hugging Face folder or a GGUF file. Errors name file and tensor.
     [[nodiscard]] static base::Result<FileWeights> open(const std::string& path);
 
-    const tensor::Config& config() const { return config_; }
+    const tensor::Config& config() const { return source_->config(); }
 
     // The types of all matrices, converted to `type` (model::LoadOptions) or as they are: "q4_k,
     // q6_k"; "q8_0 for q4_k" where no matrix can have the wanted type.
@@ -31,21 +30,10 @@ public:
     [[nodiscard]] base::Result<WeightBytes> bytes(std::optional<tensor::DataType> type) const;
 
 private:
-    struct Matrix {
-        tensor::DataType type;
-        std::uint32_t outputs, inputs;
-    };
+    explicit FileWeights(std::unique_ptr<model::WeightSource> source)
+        : source_(std::move(source)) {}
 
-    FileWeights(tensor::Config config, tensor::Checkpoint checkpoint);
-    base::Result<> list_matrices();
-    std::size_t layers_end() const { return matrices_.size() - (config_.tied_head ? 1 : 2); }
-    tensor::DataType type_of(std::size_t matrix, std::optional<tensor::DataType> wanted) const;
-    base::Result<> add(const std::string& name, std::uint32_t outputs, std::uint32_t inputs);
-
-    tensor::Config config_;
-    tensor::Checkpoint checkpoint_;
-    std::vector<Matrix>
-        matrices_;  // of the layers, then the embedding, then the head if it has one
+    std::unique_ptr<model::WeightSource> source_;
 };
 
 }  // namespace holdfast::perf

@@ -37,19 +37,9 @@ std::uint64_t parameters(const tensor::Config& config) {
 }
 
 WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type) {
-    const auto packed = cpu::PackedMatrix::needed_bytes;
-    const auto queries = static_cast<std::uint32_t>(attended(config));
-    const auto keys = static_cast<std::uint32_t>(kept(config));
-    const tensor::DataType last = model::head_type(type, config.hidden);
-    const std::size_t layer =
-        packed(type, queries + 2 * keys, config.hidden) + packed(type, config.hidden, queries) +
-        packed(type, 2 * config.ffn, config.hidden) + packed(type, config.hidden, config.ffn);
-    WeightBytes bytes{.reserved = model::random_weight_bytes(config, type),
-                      .quantized = tensor::is_quantized(type)};
-    bytes.step = config.layers * layer + packed(last, config.vocab, config.hidden);
-    bytes.exact = bytes.step;
-    if (!config.tied_head) bytes.exact += config.vocab * tensor::bytes_of(last, config.hidden);
-    return bytes;
+    model::WeightCounter counter;
+    // Rows that are no whole blocks of the type have no bytes.
+    return model::random_weights(config, type)->list({}, counter) ? counter.bytes() : WeightBytes();
 }
 
 double kv_bytes_per_token(const tensor::Config& config, tensor::KvType type) {

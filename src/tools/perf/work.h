@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "inference/model/weights.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
 #include "inference/tensor/kv_type.h"
@@ -13,13 +14,7 @@ namespace holdfast::perf {
 // All numbers of the checkpoint, norms and biases included.
 std::uint64_t parameters(const tensor::Config& config);
 
-// What a model's weights take. Vectors, such as norms, are too small to count.
-struct WeightBytes {
-    std::size_t reserved = 0;  // memory, as the engine reserves it: in whole pages
-    std::size_t step = 0;      // of the matrices that a decode step reads: layers and head
-    std::size_t exact = 0;     // of these and the embedding table
-    bool quantized = false;    // the layers are: processors compute them with integers
-};
+using model::WeightBytes;
 
 // Of a random model of this shape, whose layers are of `type`: see model/random.h.
 WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type);

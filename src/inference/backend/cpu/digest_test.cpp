@@ -57,7 +57,7 @@ void add_linear(Isa isa, Numerics numerics, DataType type, Digests& to) {
     std::vector<Values> numbers(outputs);
     for (std::uint32_t i = 0; i < outputs; ++i) numbers[i] = noise(inputs, 1'000 + i);
     matrix->fill((*ops)->pool(), [&](std::uint32_t output) {
-        return SourceRow{DataType::f32, std::as_bytes(std::span(numbers[output])).data()};
+        return tensor::SourceRow{DataType::f32, std::as_bytes(std::span(numbers[output])).data()};
     });
     Values x = noise(rows * stride, 1);
     const Values bias = noise(outputs, 2);

@@ -62,7 +62,7 @@ struct Weights {
         EXPECT_TRUE(matrix);
         const std::size_t row_bytes = inputs * tensor::bytes_of(type, 1);
         matrix->fill(pool, [&](std::uint32_t output) {
-            return SourceRow{type, bytes.data() + output * row_bytes};
+            return tensor::SourceRow{type, bytes.data() + output * row_bytes};
         });
         return std::move(matrix).value();
     }

@@ -49,7 +49,7 @@ protected:
         EXPECT_TRUE(matrix);
         matrix->fill(pool, [&](std::uint32_t output) {
             const auto* const row = weights_.data() + std::size_t{output} * inputs_;
-            return SourceRow{DataType::bf16, reinterpret_cast<const std::byte*>(row)};
+            return tensor::SourceRow{DataType::bf16, reinterpret_cast<const std::byte*>(row)};
         });
         return std::move(matrix).value();
     }

@@ -10,7 +10,6 @@
 #include "inference/backend/cpu/quantized_layout.h"
 #include "inference/backend/cpu/quantized_packing.h"
 #include "inference/tensor/float16.h"
-#include "inference/tensor/quantize.h"
 
 namespace holdfast::cpu {
 namespace {
@@ -27,14 +26,14 @@ class Converter {
 public:
     Converter(DataType to, std::uint32_t inputs) : to_(to), inputs_(inputs) {}
 
-    const std::byte* operator()(std::size_t lane, const SourceRow& row) {
+    const std::byte* operator()(std::size_t lane, const tensor::SourceRow& row) {
         if (row.type == to_) return row.bytes;
         const std::size_t row_bytes = tensor::bytes_of(to_, inputs_);
         numbers_.resize(inputs_);
         bytes_.resize(panel_outputs * row_bytes);
-        tensor::dequantize(row.type, row.bytes, numbers_);
-        tensor::quantize(to_, numbers_, bytes_.data() + lane * row_bytes);
-        return bytes_.data() + lane * row_bytes;
+        std::byte* const at = bytes_.data() + lane * row_bytes;
+        tensor::write_row(row, to_, numbers_, at);
+        return at;
     }
 
 private:
@@ -86,17 +85,17 @@ base::Result<PackedMatrix> PackedMatrix::reserve(DataType type, std::uint32_t ou
     return matrix;
 }
 
-void PackedMatrix::fill(cores::Pool& pool, const RowOf& row) {
+void PackedMatrix::fill(cores::Pool& pool, const tensor::RowOf& row_of) {
     pool.run(panels(), std::uint64_t{outputs_} * inputs_,
-             [&](std::uint32_t panel) { fill_panel(panel, row); });
+             [&](std::uint32_t panel) { fill_panel(panel, row_of); });
 }
 
-void PackedMatrix::fill_panel(std::uint32_t panel, const RowOf& row) {
+void PackedMatrix::fill_panel(std::uint32_t panel, const tensor::RowOf& row_of) {
     PanelRows rows{};
     Converter converted(type_, inputs_);
     const std::uint32_t first = panel * panel_outputs;
     for (std::uint32_t i = 0; i < panel_outputs && first + i < outputs_; ++i)
-        rows[i] = converted(i, row(first + i));
+        rows[i] = converted(i, row_of(first + i));
     std::byte* const to = data() + panel * panel_bytes();
     if (tensor::is_quantized(type_)) {
         for (std::uint32_t i = 0; i < panel_outputs; ++i)

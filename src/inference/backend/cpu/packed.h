@@ -6,21 +6,15 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 
 #include "common/cores/pool.h"
 #include "inference/backend/cpu/kernels.h"
 #include "inference/backend/cpu/memory.h"
 #include "inference/tensor/data_type.h"
+#include "inference/tensor/source_row.h"
 
 namespace holdfast::cpu {
-
-// A row of a weight file, in the file's format (little-endian).
-struct SourceRow {
-    tensor::DataType type = tensor::DataType::other;
-    const std::byte* bytes = nullptr;
-};
 
 // Immutable once filled. Owns its memory.
 class PackedMatrix {
@@ -46,17 +40,16 @@ public:
     std::size_t panel_bytes() const;
     std::byte* data() const { return memory_.data(); }
 
-    // Fills all panels, once: row(output) gives the `inputs` weights of an output, and may be
+    // Fills all panels, once: row_of(output) gives the `inputs` weights of an output, and may be
     // called by any thread of the pool. Weights of another type are converted on the way, a panel
-    // at a time (tensor::quantize), so that no second copy of the matrix is needed.
-    using RowOf = std::function<SourceRow(std::uint32_t output)>;
-    void fill(cores::Pool& pool, const RowOf& row);
+    // at a time (tensor::write_row), so that no second copy of the matrix is needed.
+    void fill(cores::Pool& pool, const tensor::RowOf& row_of);
 
     // The weights of one output as numbers: an embedding row when the head is tied to it.
     void copy_output(std::uint32_t output, float* weights) const;
 
 private:
-    void fill_panel(std::uint32_t panel, const RowOf& row);
+    void fill_panel(std::uint32_t panel, const tensor::RowOf& row_of);
     std::size_t offset_bytes(std::uint32_t output, std::uint32_t input) const;
 
     Memory memory_;

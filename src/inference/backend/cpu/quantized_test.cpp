@@ -121,7 +121,8 @@ public:
     PackedMatrix packed(cores::Pool& pool) const {
         auto matrix = PackedMatrix::reserve(type_, outputs_, inputs_);
         EXPECT_TRUE(matrix);
-        matrix->fill(pool, [&](std::uint32_t output) { return SourceRow{type_, row(output)}; });
+        matrix->fill(pool,
+                     [&](std::uint32_t output) { return tensor::SourceRow{type_, row(output)}; });
         return std::move(matrix).value();
     }
 
@@ -468,8 +469,8 @@ TEST(QuantizedMatrix, ConvertsRowsWhileItIsFilled) {
     std::vector<float> numbers(std::size_t{70} * 512);
     for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = base::uniform(23, 1, i) - 0.5F;
     const auto row = [&](std::uint32_t output) {
-        return SourceRow{DataType::f32, reinterpret_cast<const std::byte*>(
-                                            numbers.data() + std::size_t{output} * 512)};
+        return tensor::SourceRow{DataType::f32, reinterpret_cast<const std::byte*>(
+                                                    numbers.data() + std::size_t{output} * 512)};
     };
     for (const DataType type : types) {
         auto matrix = PackedMatrix::reserve(type, 70, 512);
@@ -494,8 +495,8 @@ TEST(QuantizedMatrix, KeepsRowsOfItsOwnTypeBesideConvertedOnes) {
     auto matrix = PackedMatrix::reserve(DataType::q8_0, 40, 256);
     ASSERT_TRUE(matrix);
     matrix->fill(**pool, [&](std::uint32_t output) {
-        if (output % 2 == 0) return SourceRow{DataType::q8_0, weights.row(output)};
-        return SourceRow{DataType::f32, reinterpret_cast<const std::byte*>(numbers.data())};
+        if (output % 2 == 0) return tensor::SourceRow{DataType::q8_0, weights.row(output)};
+        return tensor::SourceRow{DataType::f32, reinterpret_cast<const std::byte*>(numbers.data())};
     });
     for (std::uint32_t output = 0; output < 40; ++output) {
         Values kept(256);
