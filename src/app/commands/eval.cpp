@@ -13,13 +13,13 @@
 #include "app/commands/model_flags.h"
 #include "app/commands/progress_line.h"
 #include "app/commands/pulled_models.h"
+#include "common/cores/machine.h"
 #include "inference/text/tokenizer.h"
 #include "tools/eval/corpus.h"
 #include "tools/eval/evaluate.h"
 #include "tools/eval/recorded.h"
 #include "tools/eval/report.h"
 #include "tools/perf/file_weights.h"
-#include "tools/perf/machine.h"
 
 namespace holdfast::commands {
 namespace {
@@ -34,7 +34,7 @@ constexpr std::uint32_t batch_tokens = 128;  // of one step: logits of all are k
 struct Flags {
     std::string model, against, text, problems, record, recorded, kv, format = "table";
     std::vector<std::string> weights;
-    std::uint32_t threads = perf::processor_threads();
+    std::uint32_t threads = cores::this_machine().threads();
     std::uint32_t limit = 0, record_top = 20, tokens_max = 1'024, slots = 16;
     eval::Windows windows;
 };

@@ -10,10 +10,10 @@
 #include "app/commands/model_flags.h"
 #include "app/commands/progress_line.h"
 #include "app/commands/pulled_models.h"
-#include "inference/backend/cpu/isa.h"
+#include "common/cores/machine.h"
+#include "inference/model/device.h"
 #include "inference/model/random.h"
 #include "tools/perf/file_weights.h"
-#include "tools/perf/machine.h"
 #include "tools/perf/measure.h"
 #include "tools/perf/report.h"
 #include "tools/perf/work.h"
@@ -38,7 +38,8 @@ base::Result<perf::Subject> subject_of_shape(const Flags& flags) {
     HF_TRY_ASSIGN(subject.config, parse_shape(flags.shape));
     HF_TRY_ASSIGN(const tensor::DataType weights, weights_of_shape(flags));
     subject.weights = fmt::format("{}, random", tensor::name(weights));
-    subject.step_weight_bytes = perf::weight_bytes(subject.config, weights).step;
+    HF_TRY_ASSIGN(const auto bytes, perf::weight_bytes(*subject.device, subject.config, weights));
+    subject.step_weight_bytes = bytes.step;
     subject.make = [config = subject.config, weights](const model::LoadOptions& options) {
         return model::random_model(config, weights, options);
     };
@@ -53,7 +54,7 @@ base::Result<perf::Subject> subject_of_file(const Flags& flags) {
     HF_TRY_ASSIGN(const auto converted, parse_weights(flags.weights));
     subject.weights = found.names(converted);
     if (converted) subject.weights += " from " + found.names(std::nullopt);
-    HF_TRY_ASSIGN(const perf::WeightBytes bytes, found.bytes(converted));
+    HF_TRY_ASSIGN(const auto bytes, found.bytes(*subject.device, converted));
     subject.step_weight_bytes = bytes.step;
     subject.make = [path, converted](model::LoadOptions options) {
         options.weights = converted;
@@ -75,8 +76,8 @@ base::Result<perf::Subject> read_flags(Flags& flags) {
         return base::fail_field("--shape", "name either a MODEL or a --shape");
     HF_TRY_ASSIGN(flags.options.kv_type, parse_kv_type(flags.kv));
     flags.options.native_numerics = flags.numerics == "native";
-    if (const auto isa = cpu::choose_isa(flags.options.isa); !isa)
-        return base::fail_field("--isa", "--isa: {}", isa.error().what);
+    if (const auto info = model::processor()->info(flags.options.isa); !info)
+        return base::fail_field("--isa", "--isa: {}", info.error().what);
     HF_TRY_ASSIGN(flags.options.cores, read_cores(flags.cores));
     std::erase(flags.options.prompts, 0);  // as people of llama-bench leave a part out
     std::erase(flags.options.batches, 0);
@@ -117,7 +118,7 @@ int measure(Flags& flags, const Shell& shell) {
 
 void add_options(CLI::App& command, Flags& flags) {
     perf::Options& options = flags.options;
-    options.threads = {perf::processor_threads()};
+    options.threads = {cores::this_machine().threads()};
     command.add_option("MODEL", flags.model, "a folder, GGUF file or pulled model")->type_name("");
     command
         .add_option("--shape", flags.shape,

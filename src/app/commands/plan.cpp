@@ -10,6 +10,7 @@
 #include "app/commands/model_flags.h"
 #include "app/commands/pulled_models.h"
 #include "app/config/values.h"
+#include "inference/model/device.h"
 #include "inference/model/random.h"
 #include "tools/perf/file_weights.h"
 #include "tools/plan/report.h"
@@ -53,15 +54,17 @@ base::Result<plan::Hardware> read_hardware(const Flags& flags) {
     return hardware;
 }
 
-base::Result<plan::Candidate> read_shape(const std::string& name, std::optional<DataType> only) {
+base::Result<plan::Candidate> read_shape(const model::Device& device, const std::string& name,
+                                         std::optional<DataType> only) {
     plan::Candidate candidate{.name = name};
     HF_TRY_ASSIGN(candidate.config, parse_shape(name));
     const std::span<const DataType> wanted =
         only ? std::span<const DataType>(&*only, 1) : std::span<const DataType>(precisions);
     for (const DataType type : wanted)
-        if (plan::can_have(candidate.config, type))
-            candidate.precisions.emplace_back(std::string(tensor::name(type)),
-                                              perf::weight_bytes(candidate.config, type));
+        if (plan::can_have(candidate.config, type)) {
+            HF_TRY_ASSIGN(const auto bytes, perf::weight_bytes(device, candidate.config, type));
+            candidate.precisions.emplace_back(std::string(tensor::name(type)), bytes);
+        }
     if (candidate.precisions.empty())
         return base::fail_field("--weights", "--weights: the rows of {} are no whole blocks of {}",
                                 name, tensor::name(*only));
@@ -69,19 +72,20 @@ base::Result<plan::Candidate> read_shape(const std::string& name, std::optional<
 }
 
 // As it is in the file, and converted to what is smaller; or only what is wanted.
-base::Result<plan::Candidate> read_file(const std::string& model, std::optional<DataType> only) {
+base::Result<plan::Candidate> read_file(const model::Device& device, const std::string& model,
+                                        std::optional<DataType> only) {
     HF_TRY_ASSIGN(const std::string path, find_model(model));
     HF_TRY_ASSIGN(const auto found, perf::FileWeights::open(path));
     plan::Candidate candidate{.name = base_name(model), .config = found.config()};
     if (only) {
-        HF_TRY_ASSIGN(const auto bytes, found.bytes(only));
+        HF_TRY_ASSIGN(const auto bytes, found.bytes(device, only));
         candidate.precisions.emplace_back(found.names(only), bytes);
         return candidate;
     }
-    HF_TRY_ASSIGN(const auto as_it_is, found.bytes(std::nullopt));
+    HF_TRY_ASSIGN(const auto as_it_is, found.bytes(device, std::nullopt));
     candidate.precisions.emplace_back(found.names(std::nullopt), as_it_is);
     for (const DataType type : precisions) {
-        const auto bytes = found.bytes(type);
+        const auto bytes = found.bytes(device, type);
         if (found.can_have(type) && bytes && bytes->exact < as_it_is.exact)
             candidate.precisions.emplace_back(std::string(tensor::name(type)), *bytes);
     }
@@ -92,16 +96,17 @@ base::Result<std::vector<plan::Candidate>> read_candidates(const Flags& flags) {
     if (!flags.model.empty() && !flags.shape.empty())
         return base::fail_field("--shape", "name either a MODEL or a --shape");
     HF_TRY_ASSIGN(const std::optional<DataType> only, parse_weights(flags.weights));
+    const auto device = model::processor();  // whose layout counts, see plan::Hardware
     std::vector<plan::Candidate> candidates;
     if (!flags.model.empty()) {
-        HF_TRY_ASSIGN(auto candidate, read_file(flags.model, only));
+        HF_TRY_ASSIGN(auto candidate, read_file(*device, flags.model, only));
         candidates.push_back(std::move(candidate));
         return candidates;
     }
     std::vector<std::string> names{flags.shape};
     if (flags.shape.empty()) names.assign(model::shape_names().begin(), model::shape_names().end());
     for (const std::string& name : names) {
-        HF_TRY_ASSIGN(auto candidate, read_shape(name, only));
+        HF_TRY_ASSIGN(auto candidate, read_shape(*device, name, only));
         candidates.push_back(std::move(candidate));
     }
     return candidates;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/utsname.h>
 
 #include <algorithm>
 #include <array>
@@ -73,6 +74,17 @@ Machine this_machine() {
     const CpuSet allowed = thread_affinity();
     if (allowed.empty()) return plain_machine(std::max(1U, std::thread::hardware_concurrency()));
     return read_machine("/sys", allowed);
+}
+
+std::string processor_name() {
+    std::ifstream info("/proc/cpuinfo");
+    std::string line;
+    while (std::getline(info, line)) {
+        const auto colon = line.find(": ");
+        if (line.starts_with("model name") && colon != line.npos) return line.substr(colon + 2);
+    }
+    utsname system{};
+    return ::uname(&system) == 0 ? system.machine : "unknown";
 }
 
 Machine plain_machine(std::uint32_t count) {

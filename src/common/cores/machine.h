@@ -36,6 +36,9 @@ Machine read_machine(const std::string& sysfs, const CpuSet& allowed);
 // The machine that this process runs on, as sched_getaffinity(2) limits it.
 Machine this_machine();
 
+// What the system calls its processor, or the architecture where it has no name.
+std::string processor_name();
+
 // `count` cores of one node each.
 Machine plain_machine(std::uint32_t count);
 

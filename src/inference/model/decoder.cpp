@@ -12,17 +12,12 @@
 namespace holdfast::model {
 namespace {
 
-std::uint32_t needed_blocks(const LoadOptions& options) {
-    return (options.kv_tokens + block_tokens - 1) / block_tokens;
-}
-
 std::uint32_t widest_input(const tensor::Config& config) {
     return std::max({config.hidden, config.ffn, config.heads * config.head_dim});
 }
 
-cpu::KvShape kept_shape(const tensor::Config& config, const LoadOptions& options) {
-    return {options.kv_type, config.layers, needed_blocks(options), config.kv_heads,
-            config.head_dim};
+cpu::KvShape kept_shape(const tensor::Config& config, tensor::KvType type, std::uint32_t blocks) {
+    return {type, config.layers, blocks, config.kv_heads, config.head_dim};
 }
 
 // Columns of hidden, normed, qkv, attended, gated and angles.
@@ -60,14 +55,18 @@ base::Result<std::unique_ptr<cpu::Ops>> Decoder::make_ops(const tensor::Config& 
                           options.placement);
 }
 
+std::size_t Decoder::cache_bytes(const tensor::Config& config, tensor::KvType type,
+                                 std::uint32_t blocks) {
+    return cpu::Memory::backed_bytes(cpu::KvCache::needed_bytes(kept_shape(config, type, blocks)));
+}
+
 std::size_t Decoder::working_bytes(const tensor::Config& config, const LoadOptions& options) {
     const std::size_t rows = options.batch_tokens_max;
     const auto floats = [](std::size_t count) {
         return cpu::Memory::backed_bytes(count * sizeof(float));
     };
-    const std::size_t kept = cpu::KvCache::needed_bytes(kept_shape(config, options));
-    return cpu::Memory::backed_bytes(kept) + floats(activation_floats(config, options)) +
-           floats(rows * config.vocab) + floats(rows * widest_input(config));
+    return floats(activation_floats(config, options)) + floats(rows * config.vocab) +
+           floats(rows * widest_input(config));
 }
 
 Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptions& options)
@@ -75,7 +74,7 @@ Decoder::Decoder(Weights weights, std::unique_ptr<cpu::Ops> ops, const LoadOptio
       ops_(std::move(ops)),
       shape_(shape_of(weights_.config)),
       rotary_(rotary_of(weights_.config)),
-      blocks_(needed_blocks(options)),
+      blocks_(blocks_for(options)),
       batch_tokens_max_(options.batch_tokens_max) {}
 
 base::Result<std::unique_ptr<Model>> Decoder::make(Weights weights, std::unique_ptr<cpu::Ops> ops,
@@ -83,7 +82,8 @@ base::Result<std::unique_ptr<Model>> Decoder::make(Weights weights, std::unique_
     std::unique_ptr<Decoder> model(new Decoder(std::move(weights), std::move(ops), options));
     cores::Pool* const pool = &model->ops_->pool();
     HF_TRY_ASSIGN(model->kept_,
-                  cpu::KvCache::reserve(kept_shape(model->weights_.config, options), pool));
+                  cpu::KvCache::reserve(
+                      kept_shape(model->weights_.config, options.kv_type, model->blocks_), pool));
     HF_TRY_ASSIGN(model->activations_,
                   cpu::Floats::reserve(activation_floats(model->weights_.config, options),
                                        "activations", pool));

@@ -25,7 +25,9 @@ public:
     // Ops that fit.
     [[nodiscard]] static base::Result<std::unique_ptr<cpu::Ops>> make_ops(
         const tensor::Config& config, const LoadOptions& options);
-    // Bytes that make() and make_ops() reserve.
+    // Bytes that make() and make_ops() reserve: for keys and values, and for all else.
+    static std::size_t cache_bytes(const tensor::Config& config, tensor::KvType type,
+                                   std::uint32_t blocks);
     static std::size_t working_bytes(const tensor::Config& config, const LoadOptions& options);
 
     const Shape& shape() const override { return shape_; }

@@ -3,12 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "inference/backend/cpu/memory.h"
-#include "inference/model/decoder.h"
+#include "inference/model/device.h"
 #include "inference/model/model.h"
 #include "inference/model/random.h"
 #include "inference/model/weight_source.h"
-#include "inference/model/weights.h"
 
 namespace holdfast::model {
 namespace {
@@ -25,98 +23,96 @@ base::Result<> check(const LoadOptions& options) {
     if (options.batch_tokens_max == 0 || options.batch_tokens_max > batch_tokens_limit)
         return base::fail(Code::invalid, "batch_tokens_max: {} is not in [1, {}]",
                           options.batch_tokens_max, batch_tokens_limit);
-    if (options.native_numerics && !cpu::has_numerics(cpu::native_numerics()))
-        return base::fail(Code::unavailable,
-                          "numerics: this processor has no bf16 dot products for native numerics");
     return {};
 }
 
-base::Result<std::size_t> weight_bytes(const WeightSource& source, const LoadOptions& options) {
-    WeightCounter counter;
-    HF_TRY(source.list(options.weights, counter));
-    return counter.bytes().reserved;
-}
+// Whether a model fits a device: better a clear refusal than to be killed half-way by the kernel.
+class Fit {
+public:
+    Fit(const Device& device, const WeightSource& source)
+        : device_(device), source_(source), available_(device.available_bytes()) {}
 
-bool fits(const WeightSource& source, const LoadOptions& options, std::size_t available) {
-    const auto weights = weight_bytes(source, options);
-    return weights && *weights + Decoder::working_bytes(source.config(), options) <= available;
-}
-
-// The single changes of options that would make the model fit.
-std::string what_would_fit(const WeightSource& source, const LoadOptions& options,
-                           std::size_t available) {
-    std::vector<std::string> changes;
-    LoadOptions other = options;
-    other.kv_tokens = block_tokens;
-    if (fits(source, other, available)) {
-        std::uint32_t fitting = 1, too_many = options.kv_tokens / block_tokens + 1;  // blocks
-        while (fitting + 1 < too_many) {
-            const std::uint32_t middle = fitting + (too_many - fitting) / 2;
-            other.kv_tokens = middle * block_tokens;
-            (fits(source, other, available) ? fitting : too_many) = middle;
-        }
-        changes.push_back(fmt::format("at most {} kv_tokens", fitting * block_tokens));
+    base::Result<> check(const LoadOptions& options) const {
+        HF_TRY_ASSIGN(const WeightBytes weights, device_.weight_bytes(source_, options.weights));
+        const std::size_t work = bytes_beside_weights(options);
+        if (weights.reserved + work <= available_) return {};
+        return base::fail(
+            Code::unavailable,
+            "the model needs {} MiB of memory for weights and {} MiB for {} KV tokens ({}), "
+            "batches of {} and logits; {} MiB are available; {}",
+            weights.reserved >> 20, work >> 20, options.kv_tokens, tensor::name(options.kv_type),
+            options.batch_tokens_max, available_ >> 20, what_would(options));
     }
-    for (const tensor::KvType type : tensor::all_kv_types) {
-        other = options;
-        other.kv_type = type;
-        if (type > options.kv_type && fits(source, other, available)) {
-            changes.push_back(fmt::format("kv_type {}", tensor::name(type)));
-            break;
-        }
-    }
-    for (const tensor::DataType type :
-         {tensor::DataType::bf16, tensor::DataType::q8_0, tensor::DataType::q4_0}) {
-        other = options;
-        other.weights = type;
-        if (fits(source, other, available)) {
-            changes.push_back(fmt::format("weights {}", tensor::name(type)));
-            break;
-        }
-    }
-    if (changes.empty()) return "no other kv_tokens, kv_type or weights alone would fit";
-    return fmt::format("would fit: {}", fmt::join(changes, ", or "));
-}
 
-// Better a clear refusal than to be killed half-way by the kernel.
-base::Result<> check_memory(const WeightSource& source, const LoadOptions& options) {
-    HF_TRY_ASSIGN(const std::size_t weights, weight_bytes(source, options));
-    const std::size_t work = Decoder::working_bytes(source.config(), options);
-    const std::size_t available = cpu::available_memory_bytes();
-    if (weights + work <= available) return {};
-    return base::fail(Code::unavailable,
-                      "the model needs {} MiB of memory for weights and {} MiB for {} KV tokens "
-                      "({}), batches of {} and logits; {} MiB are available; {}",
-                      weights >> 20, work >> 20, options.kv_tokens, tensor::name(options.kv_type),
-                      options.batch_tokens_max, available >> 20,
-                      what_would_fit(source, options, available));
-}
+private:
+    std::size_t bytes_beside_weights(const LoadOptions& options) const {
+        return device_.cache_bytes(source_.config(), options.kv_type, blocks_for(options)) +
+               device_.working_bytes(source_.config(), options);
+    }
 
-base::Result<std::unique_ptr<Model>> make(const WeightSource& source, const LoadOptions& options) {
-    HF_TRY(check(options));
-    HF_TRY(check_memory(source, options));
-    HF_TRY_ASSIGN(auto ops, Decoder::make_ops(source.config(), options));
-    const auto numerics =
-        options.native_numerics ? cpu::native_numerics() : cpu::Numerics::portable;
-    cores::Pool& pool = ops->pool();
-    WeightPacker packer(source.config(), numerics, pool);
-    HF_TRY_ASSIGN(const Given given,
-                  source.give(options.weights, packer, pool, options.on_progress));
-    Weights weights = packer.take();
-    weights.fingerprint =
-        given.fingerprint.text({cpu::name(numerics), given.layers_type, options.kv_type});
-    HF_TRY_ASSIGN(auto model, Decoder::make(std::move(weights), std::move(ops), options));
-    // The thread that loads may go on to other things, and another one may compute.
-    pool.release_caller();
-    return model;
-}
+    bool fits(const LoadOptions& options) const {
+        const auto weights = device_.weight_bytes(source_, options.weights);
+        return weights && weights->reserved + bytes_beside_weights(options) <= available_;
+    }
+
+    // The single changes of options that would make the model fit.
+    std::string what_would(const LoadOptions& options) const {
+        std::vector<std::string> changes;
+        LoadOptions other = options;
+        other.kv_tokens = block_tokens;
+        if (fits(other)) {
+            std::uint32_t fitting = 1, too_many = options.kv_tokens / block_tokens + 1;  // blocks
+            while (fitting + 1 < too_many) {
+                const std::uint32_t middle = fitting + (too_many - fitting) / 2;
+                other.kv_tokens = middle * block_tokens;
+                (fits(other) ? fitting : too_many) = middle;
+            }
+            changes.push_back(fmt::format("at most {} kv_tokens", fitting * block_tokens));
+        }
+        for (const tensor::KvType type : tensor::all_kv_types) {
+            other = options;
+            other.kv_type = type;
+            if (type > options.kv_type && fits(other)) {
+                changes.push_back(fmt::format("kv_type {}", tensor::name(type)));
+                break;
+            }
+        }
+        for (const tensor::DataType type :
+             {tensor::DataType::bf16, tensor::DataType::q8_0, tensor::DataType::q4_0}) {
+            other = options;
+            other.weights = type;
+            if (fits(other)) {
+                changes.push_back(fmt::format("weights {}", tensor::name(type)));
+                break;
+            }
+        }
+        if (changes.empty()) return "no other kv_tokens, kv_type or weights alone would fit";
+        return fmt::format("would fit: {}", fmt::join(changes, ", or "));
+    }
+
+    const Device& device_;
+    const WeightSource& source_;
+    std::size_t available_;
+};
 
 }  // namespace
+
+std::uint32_t blocks_for(const LoadOptions& options) {
+    return (options.kv_tokens + block_tokens - 1) / block_tokens;
+}
+
+base::Result<std::unique_ptr<Model>> make_model(const WeightSource& source,
+                                                const LoadOptions& options) {
+    HF_TRY(check(options));
+    HF_TRY_ASSIGN(const auto device, open_device(options.device));
+    HF_TRY(Fit(*device, source).check(options));
+    return device->make(source, options);
+}
 
 base::Result<std::unique_ptr<Model>> load(const std::string& path, const LoadOptions& options) {
     HF_TRY(check(options));
     HF_TRY_ASSIGN(const auto source, open_weights(path));
-    return make(*source, options);
+    return make_model(*source, options);
 }
 
 base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
@@ -124,7 +120,7 @@ base::Result<std::unique_ptr<Model>> random_model(const tensor::Config& config,
                                                   const LoadOptions& options) {
     LoadOptions own = options;
     own.weights.reset();
-    return make(*random_weights(config, weights), own);
+    return make_model(*random_weights(config, weights), own);
 }
 
 }  // namespace holdfast::model

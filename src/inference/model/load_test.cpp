@@ -263,6 +263,7 @@ TEST_F(Load, RefusesOptionsOutOfRangeByName) {
     refused({.batch_tokens_max = 0}, "batch_tokens_max");
     refused({.batch_tokens_max = 1'000'000}, "batch_tokens_max");
     refused({.isa = "sse9"}, "isa");
+    refused({.device = "tpu:0"}, "cuda:N");
     refused({.kv_tokens = 1U << 27}, "MiB");  // 192 GiB of keys and values
     refused({.kv_tokens = 1U << 27}, "would fit: at most ");
 }

@@ -52,7 +52,8 @@ public:
     virtual const std::string& fingerprint() const = 0;
     virtual std::uint32_t blocks() const = 0;            // KV blocks reserved at load
     virtual std::uint32_t batch_tokens_max() const = 0;  // sum of slice lengths in one forward
-    // Rows of logits in slice order, `shape().vocab` floats each, valid until the next call.
+    // Rows of logits in slice order, `shape().vocab` floats each, in the host's memory, valid until
+    // the next call.
     virtual std::span<const float> forward(std::span<const Slice> slices) = 0;
     // Grows while forward works, several times per layer: the sign of progress. Any thread.
     virtual std::uint64_t progress() const = 0;
@@ -68,22 +69,35 @@ public:
     }
 };
 
-struct LoadOptions {
-    std::uint32_t threads = 1;
-    cores::Placement placement;        // of these threads
-    std::uint32_t kv_tokens = 32'768;  // capacity of the KV cache, rounded up to blocks
+// What a device gives a service whose settings leave these open; here, the processor's.
+struct Defaults {
+    std::uint32_t kv_tokens = 32'768;
     std::uint32_t batch_tokens_max = 512;
+    std::uint32_t prefill_tokens_max = 256;  // of a step, beside running answers
+    std::uint32_t running_max = 64;
+    tensor::KvType kv_type = tensor::KvType::f32;
+};
+
+struct LoadOptions {
+    std::string device = "cpu";  // or "cuda:0", or the id of a GPU: see device.h
+    std::uint32_t threads = 1;   // of the host
+    cores::Placement placement;  // of these threads
+    std::uint32_t kv_tokens = Defaults().kv_tokens;  // capacity of the KV cache, in whole blocks
+    std::uint32_t batch_tokens_max = Defaults().batch_tokens_max;
     std::string isa;  // "", "scalar", "avx2", "avx512", "vnni": empty picks the best
     // What linear layers and the embedding are converted to while loading; none: as in the file.
     // Rows that are no whole blocks of it, 256 elements for a K type, become q8_0, or f16 where
     // not even 32 divides them.
     std::optional<tensor::DataType> weights;
-    tensor::KvType kv_type = tensor::KvType::f32;
+    tensor::KvType kv_type = Defaults().kv_type;
     // Use bf16 dot products where weights are bf16: faster, with a fingerprint of its own. Refused
     // where the processor has none.
     bool native_numerics = false;
     std::function<void(double share)> on_progress;  // 0..1, from the loading thread
 };
+
+// Blocks of a KV cache for these options.
+std::uint32_t blocks_for(const LoadOptions& options);
 
 // Options as settings write them. Errors name the option and what it may be.
 // The name of a data type, or "q8" for q8_0 and "q4" for q4_0; none for "file".

@@ -7,6 +7,7 @@
 #include "common/cores/pool.h"
 #include "inference/backend/cpu/memory.h"
 #include "inference/backend/cpu/packed.h"
+#include "inference/model/device.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/weight_sink.h"
 
@@ -57,14 +58,6 @@ private:
     cpu::Numerics numerics_;
     cores::Pool& pool_;
     Weights weights_;
-};
-
-// Bytes that weights take.
-struct WeightBytes {
-    std::size_t reserved = 0;  // memory, as it is reserved: in whole pages, vectors included
-    std::size_t step = 0;      // of the matrices that a decode step reads: layers and head
-    std::size_t exact = 0;     // of these and the embedding table
-    bool quantized = false;    // the layers are: processors compute them with integers
 };
 
 // Counts what a packer would reserve for the same weights.

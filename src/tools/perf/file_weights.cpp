@@ -69,10 +69,4 @@ bool FileWeights::can_have(DataType type) const {
     return std::ranges::all_of(types.layers, [&](DataType own) { return own == type; });
 }
 
-base::Result<WeightBytes> FileWeights::bytes(std::optional<DataType> type) const {
-    model::WeightCounter counter;
-    HF_TRY(source_->list(type, counter));
-    return counter.bytes();
-}
-
 }  // namespace holdfast::perf

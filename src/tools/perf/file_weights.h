@@ -5,10 +5,10 @@
 #include <string>
 
 #include "common/base/error.h"
+#include "inference/model/device.h"
 #include "inference/model/weight_source.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
-#include "tools/perf/work.h"
 
 namespace holdfast::perf {
 
@@ -26,8 +26,11 @@ public:
     // Whether all matrices of the layers can have this type.
     bool can_have(tensor::DataType type) const;
 
-    // In memory, converted to `type` or as they are.
-    [[nodiscard]] base::Result<WeightBytes> bytes(std::optional<tensor::DataType> type) const;
+    // What they take on a device, converted to `type` or as they are.
+    [[nodiscard]] base::Result<model::WeightBytes> bytes(
+        const model::Device& device, std::optional<tensor::DataType> type) const {
+        return device.weight_bytes(*source_, type);
+    }
 
 private:
     explicit FileWeights(std::unique_ptr<model::WeightSource> source)

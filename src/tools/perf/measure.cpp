@@ -5,8 +5,7 @@
 #include <algorithm>
 #include <span>
 
-#include "tools/perf/bandwidth.h"
-#include "tools/perf/peak.h"
+#include "common/base/stopwatch.h"
 #include "tools/perf/samples.h"
 #include "tools/perf/work.h"
 
@@ -24,6 +23,16 @@ std::uint32_t largest(const std::vector<std::uint32_t>& values) {
     return values.empty() ? 0 : *std::ranges::max_element(values);
 }
 
+model::LoadOptions on_threads(const Subject& subject, const Options& options, std::uint32_t threads,
+                              const cores::Placement& placement) {
+    model::LoadOptions load;
+    load.device = subject.device->name();
+    load.threads = threads;
+    load.placement = placement;
+    load.isa = options.isa;
+    return load;
+}
+
 // Loads once, then gives the rate of any series as often as asked.
 class Bench {
 public:
@@ -31,10 +40,7 @@ public:
                                     const Observer& observer, std::uint32_t threads,
                                     const cores::Placement& placement) {
         Bench bench(options, observer);
-        model::LoadOptions load;
-        load.threads = threads;
-        load.placement = placement;
-        load.isa = options.isa;
+        model::LoadOptions load = on_threads(subject, options, threads, placement);
         load.kv_type = options.kv_type;
         load.native_numerics = options.native_numerics;
         load.kv_tokens = bench.blocks_needed() * model::block_tokens;
@@ -54,7 +60,7 @@ public:
         const double seconds_min = warm_up ? 0 : sample_seconds_min;
         double seconds = 0;
         do {
-            seconds += seconds_of([&] {
+            seconds += base::seconds_of([&] {
                 tokens += series.phase == Phase::prefill
                               ? prefill(series.tokens)
                               : decode(series.batch, warm_up ? 1 : series.tokens);
@@ -154,13 +160,13 @@ base::Result<bool> measure_run(const Subject& subject, const Options& options,
     observer.show(moment);
     HF_TRY_ASSIGN(auto bench, Bench::make(subject, options, observer, run.threads, placement));
     run.fingerprint = bench.model().fingerprint();
-    HF_TRY_ASSIGN(auto bandwidth, Bandwidth::make(run.threads, placement));
-    HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(options.isa));
-    HF_TRY_ASSIGN(run.peak, arithmetic_peak(isa, run.threads, placement));
+    HF_TRY_ASSIGN(const auto meter,
+                  subject.device->make_meter(on_threads(subject, options, run.threads, placement)));
+    run.peak = meter->peak();
     run.series = all_series(options);
     for (moment.round = 0; moment.round <= options.rounds; ++moment.round) {
         const bool warm_up = moment.round == 0;
-        const double bytes_per_second = bandwidth.pass();
+        HF_TRY_ASSIGN(const double bytes_per_second, meter->bandwidth());
         if (!warm_up) run.bandwidth.push_back(bytes_per_second);
         for (Series& one : run.series) {
             moment.what = one.phase == Phase::prefill ? fmt::format("prefill {}", one.tokens)
@@ -183,6 +189,7 @@ base::Result<Report> measure(const Subject& subject, const Options& options,
     cores::Choice choice = options.cores;
     if (!choice.share) choice.share = cores::Share();
     Report report;
+    HF_TRY_ASSIGN(report.device, subject.device->info(options.isa));
     for (const std::uint32_t threads : options.threads) {
         Run& run = report.runs.emplace_back();
         run.threads = threads;
@@ -199,10 +206,21 @@ base::Result<Report> measure(const Subject& subject, const Options& options,
     return report;
 }
 
+base::Result<double> usual_bandwidth(model::Meter& meter) {
+    constexpr int passes = 9;
+    std::vector<double> seen;
+    for (int i = 0; i <= passes; ++i) {
+        HF_TRY_ASSIGN(const double one, meter.bandwidth());
+        if (i > 0) seen.push_back(one);  // the first one wakes the threads
+    }
+    return summarize(std::move(seen)).median;
+}
+
 double step_bytes(const Subject& subject, const Options& options, const Series& series) {
     const double positions = options.depth + (series.tokens + 1) / 2.0;
     return static_cast<double>(subject.step_weight_bytes) +
-           series.batch * positions * kv_bytes_per_token(subject.config, options.kv_type);
+           series.batch * positions *
+               kv_bytes_per_token(*subject.device, subject.config, options.kv_type);
 }
 
 }  // namespace holdfast::perf

@@ -11,6 +11,7 @@
 
 #include "common/base/error.h"
 #include "common/cores/placement.h"
+#include "inference/model/device.h"
 #include "inference/model/model.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/kv_type.h"
@@ -21,6 +22,7 @@ namespace holdfast::perf {
 // the next is made.
 struct Subject {
     std::string name;
+    std::shared_ptr<const model::Device> device = model::processor();
     tensor::Config config;
     std::string weights;                // their type, for people
     std::size_t step_weight_bytes = 0;  // of weights that one decode step reads
@@ -53,12 +55,13 @@ struct Series {
 struct Run {
     std::uint32_t threads = 0;
     std::string fingerprint;
-    std::optional<double> peak;     // float32 operations per second, where it can be measured
-    std::vector<double> bandwidth;  // bytes per second, one a round
+    std::optional<model::Meter::Peak> peak;  // of the arithmetic, where it can be measured
+    std::vector<double> bandwidth;           // bytes per second, one a round
     std::vector<Series> series;
 };
 
 struct Report {
+    model::DeviceInfo device;
     std::vector<Run> runs;
     bool stopped = false;  // before all rounds were done: what is there is whole
 };
@@ -80,6 +83,9 @@ struct Observer {
 // Errors: invalid, if the context is too short or an option is out of range; those of `make`.
 [[nodiscard]] base::Result<Report> measure(const Subject& subject, const Options& options,
                                            const Observer& observer);
+
+// The median of several passes: about half a second. Errors as Meter::bandwidth().
+[[nodiscard]] base::Result<double> usual_bandwidth(model::Meter& meter);
 
 // Bytes of weights, keys and values that a decode step reads, in the middle of the series.
 double step_bytes(const Subject& subject, const Options& options, const Series& series);

@@ -28,7 +28,8 @@ Subject tiny() {
                                .context = 1'024,
                                .eos = {1}},
                     .weights = "bf16"};
-    subject.step_weight_bytes = weight_bytes(subject.config, tensor::DataType::bf16).step;
+    subject.step_weight_bytes =
+        weight_bytes(*subject.device, subject.config, tensor::DataType::bf16)->step;
     subject.make = [config = subject.config](const model::LoadOptions& options) {
         return model::random_model(config, tensor::DataType::bf16, options);
     };
@@ -129,7 +130,7 @@ TEST(Measure, CountsWhatADecodeStepReads) {
     const Options options = short_options();
     const Series series{Phase::decode, 3, 2, {}};
     // Three sequences at the 21st and 22nd position: 21.5 positions each.
-    const double kv = kv_bytes_per_token(subject.config, tensor::KvType::f32);
+    const double kv = kv_bytes_per_token(*subject.device, subject.config, tensor::KvType::f32);
     EXPECT_DOUBLE_EQ(step_bytes(subject, options, series),
                      static_cast<double>(subject.step_weight_bytes) + 3 * 21.5 * kv);
 }

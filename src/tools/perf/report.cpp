@@ -3,19 +3,12 @@
 #include <fmt/format.h>
 
 #include "common/json/writer.h"
-#include "inference/backend/cpu/isa.h"
-#include "tools/perf/machine.h"
 #include "tools/perf/samples.h"
 #include "tools/perf/table.h"
 #include "tools/perf/work.h"
 
 namespace holdfast::perf {
 namespace {
-
-std::string isa_name(const Options& options) {
-    const auto isa = cpu::choose_isa(options.isa);
-    return std::string(isa ? cpu::name(*isa) : options.isa);
-}
 
 const char* numerics_name(const Options& options) {
     return options.native_numerics ? "native" : "portable";
@@ -80,8 +73,8 @@ std::string to_table(const Subject& subject, const Options& options, const Repor
     std::string out = fmt::format(
         "{}, weights {}, {} read a step, KV {}\n{}, {}, {} numerics, context {} before each test\n",
         subject.name, subject.weights, format_bytes(static_cast<double>(subject.step_weight_bytes)),
-        tensor::name(options.kv_type), processor_name(), isa_name(options), numerics_name(options),
-        options.depth);
+        tensor::name(options.kv_type), report.device.product, report.device.kernels,
+        numerics_name(options), options.depth);
     std::vector<std::vector<std::string>> rows{
         {"THREADS", "TEST", "TOKENS/S", "MIN", "MAX", "GFLOP/S", "OF PEAK", "OF BANDWIDTH"}};
     for (const Run& run : report.runs) {
@@ -92,7 +85,9 @@ std::string to_table(const Subject& subject, const Options& options, const Repor
             rows.push_back(
                 {fmt::to_string(run.threads), series_name(one), format_rate(rate.median),
                  format_rate(rate.min), format_rate(rate.max), format_rate(operations / 1e9),
-                 run.peak ? fmt::format("{:.0f} %", 100 * operations / *run.peak) : "-",
+                 run.peak
+                     ? fmt::format("{:.0f} %", 100 * operations / run.peak->operations_per_second)
+                     : "-",
                  decodes
                      ? fmt::format("{:.0f} %", 100 * bandwidth_share(subject, options, run, one))
                      : "-"});
@@ -100,10 +95,11 @@ std::string to_table(const Subject& subject, const Options& options, const Repor
     }
     out += "\n" + align(rows, 2) + "\n";
     for (const Run& run : report.runs)
-        out += fmt::format(
-            "{} thread{}: memory read at {:.1f} GB/s{}\n", run.threads, run.threads == 1 ? "" : "s",
-            summarize(run.bandwidth).median / 1e9,
-            run.peak ? fmt::format(", float32 peak {:.0f} GFLOP/s", *run.peak / 1e9) : "");
+        out += fmt::format("{} thread{}: memory read at {:.1f} GB/s{}\n", run.threads,
+                           run.threads == 1 ? "" : "s", summarize(run.bandwidth).median / 1e9,
+                           run.peak ? fmt::format(", {} peak {:.0f} GFLOP/s", run.peak->numbers,
+                                                  run.peak->operations_per_second / 1e9)
+                                    : "");
     out += fmt::format(
         "Medians of {} interleaved rounds. Shares above 100 % come from caches, or from "
         "arithmetic\n"
@@ -123,8 +119,8 @@ std::string to_json(const Subject& subject, const Options& options, const Report
     json.number("step_weight_bytes", subject.step_weight_bytes);
     json.string("kv", tensor::name(options.kv_type));
     json.string("numerics", numerics_name(options));
-    json.string("isa", isa_name(options));
-    json.string("processor", processor_name());
+    json.string("isa", report.device.kernels);
+    json.string("processor", report.device.product);
     json.number("depth", options.depth);
     json.boolean("stopped", report.stopped);
     json.key("runs");
@@ -133,7 +129,8 @@ std::string to_json(const Subject& subject, const Options& options, const Report
         json.begin_object();
         json.number("threads", run.threads);
         json.string("fingerprint", run.fingerprint);
-        if (run.peak) json.number("float32_peak", *run.peak);
+        if (run.peak)
+            json.number(fmt::format("{}_peak", run.peak->numbers), run.peak->operations_per_second);
         write_summary(json, "read_bandwidth", run.bandwidth);
         json.key("tests");
         json.begin_array();

@@ -1,10 +1,7 @@
 #include "tools/perf/work.h"
 
-#include "inference/backend/cpu/kv_cache.h"
-#include "inference/backend/cpu/packed.h"
 #include "inference/model/model.h"
 #include "inference/model/random.h"
-#include "inference/model/weights.h"
 
 namespace holdfast::perf {
 namespace {
@@ -36,17 +33,16 @@ std::uint64_t parameters(const tensor::Config& config) {
            (config.tied_head ? 0 : head_parameters(config));
 }
 
-WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type) {
-    model::WeightCounter counter;
-    // Rows that are no whole blocks of the type have no bytes.
-    return model::random_weights(config, type)->list({}, counter) ? counter.bytes() : WeightBytes();
+base::Result<model::WeightBytes> weight_bytes(const model::Device& device,
+                                              const tensor::Config& config, tensor::DataType type) {
+    return device.weight_bytes(*model::random_weights(config, type), std::nullopt);
 }
 
-double kv_bytes_per_token(const tensor::Config& config, tensor::KvType type) {
-    constexpr std::uint32_t blocks = 1'024;  // so many that what is rounded up does not count
-    const std::size_t bytes =
-        cpu::KvCache::needed_bytes({type, config.layers, blocks, config.kv_heads, config.head_dim});
-    return static_cast<double>(bytes) / (blocks * model::block_tokens);
+double kv_bytes_per_token(const model::Device& device, const tensor::Config& config,
+                          tensor::KvType type) {
+    constexpr std::uint32_t blocks = 1U << 20;  // so many that what is rounded up does not count
+    return static_cast<double>(device.cache_bytes(config, type, blocks)) /
+           (double{blocks} * model::block_tokens);
 }
 
 double token_operations(const tensor::Config& config, double position, bool with_head) {

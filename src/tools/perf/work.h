@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "inference/model/weights.h"
+#include "inference/model/device.h"
 #include "inference/tensor/config.h"
 #include "inference/tensor/data_type.h"
 #include "inference/tensor/kv_type.h"
@@ -14,13 +14,15 @@ namespace holdfast::perf {
 // All numbers of the checkpoint, norms and biases included.
 std::uint64_t parameters(const tensor::Config& config);
 
-using model::WeightBytes;
-
-// Of a random model of this shape, whose layers are of `type`: see model/random.h.
-WeightBytes weight_bytes(const tensor::Config& config, tensor::DataType type);
+// Of a random model of this shape, whose layers are of `type`: see model/random.h. Errors: invalid,
+// when rows are no whole blocks of it.
+[[nodiscard]] base::Result<model::WeightBytes> weight_bytes(const model::Device& device,
+                                                            const tensor::Config& config,
+                                                            tensor::DataType type);
 
 // Bytes of one position's keys and values in all layers.
-double kv_bytes_per_token(const tensor::Config& config, tensor::KvType type);
+double kv_bytes_per_token(const model::Device& device, const tensor::Config& config,
+                          tensor::KvType type);
 
 // Floating-point operations of one token at `position`, a multiply-add counted as two. Attention:
 // 4 * layers * heads * head_dim for each position up to its own (Kaplan et al. 2020, table 1,

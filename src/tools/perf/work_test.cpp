@@ -10,6 +10,8 @@ namespace {
 
 using tensor::DataType;
 
+const auto here = model::processor();
+
 tensor::Config shape(std::string_view name) { return *model::find_shape(name); }
 
 TEST(Work, CountsTheParametersOfTheDistills) {
@@ -25,7 +27,7 @@ TEST(Work, CountsTheParametersOfTheDistills) {
 
 TEST(Work, KnowsWhatKeysAndValuesTake) {
     const auto bf16 = [](std::string_view name) {
-        return kv_bytes_per_token(shape(name), tensor::KvType::bf16);
+        return kv_bytes_per_token(*here, shape(name), tensor::KvType::bf16);
     };
     EXPECT_NEAR(bf16("r1-1.5b"), 28'672, 30);  // 28 layers * 2 * 2 heads * 128 * 2 bytes
     EXPECT_NEAR(bf16("r1-7b"), 57'344, 60);
@@ -33,20 +35,21 @@ TEST(Work, KnowsWhatKeysAndValuesTake) {
     EXPECT_NEAR(bf16("r1-32b"), 262'144, 300);
     EXPECT_NEAR(bf16("r1-llama-8b"), 131'072, 200);
     EXPECT_NEAR(bf16("r1-llama-70b"), 327'680, 400);
-    EXPECT_NEAR(kv_bytes_per_token(shape("r1-1.5b"), tensor::KvType::f32), 57'344, 60);
+    EXPECT_NEAR(kv_bytes_per_token(*here, shape("r1-1.5b"), tensor::KvType::f32), 57'344, 60);
     // A float32 scale for each 128 numbers of 8 bits.
-    EXPECT_NEAR(kv_bytes_per_token(shape("r1-1.5b"), tensor::KvType::q8), 28 * 2 * 2 * 132, 20);
+    EXPECT_NEAR(kv_bytes_per_token(*here, shape("r1-1.5b"), tensor::KvType::q8), 28 * 2 * 2 * 132,
+                20);
 }
 
 TEST(Work, KnowsWhatWeightsTake) {
-    const WeightBytes bf16 = weight_bytes(shape("r1-1.5b"), DataType::bf16);
+    const model::WeightBytes bf16 = *weight_bytes(*here, shape("r1-1.5b"), DataType::bf16);
     EXPECT_NEAR(static_cast<double>(bf16.exact), 3.554e9, 1e6);
     EXPECT_NEAR(static_cast<double>(bf16.step), 3.087e9, 1e6);
     EXPECT_GE(bf16.reserved, bf16.exact);
     EXPECT_LT(static_cast<double>(bf16.reserved), 1.1 * static_cast<double>(bf16.exact));
-    const WeightBytes q8_0 = weight_bytes(shape("r1-1.5b"), DataType::q8_0);
+    const model::WeightBytes q8_0 = *weight_bytes(*here, shape("r1-1.5b"), DataType::q8_0);
     EXPECT_NEAR(static_cast<double>(q8_0.step), 1.640e9, 0.01 * 1.640e9);
-    const WeightBytes q4_0 = weight_bytes(shape("r1-1.5b"), DataType::q4_0);
+    const model::WeightBytes q4_0 = *weight_bytes(*here, shape("r1-1.5b"), DataType::q4_0);
     EXPECT_LT(q4_0.step, q8_0.step);
 }
 
@@ -64,12 +67,12 @@ TEST(FileWeights, SayWhatAFileHoldsAndWhatItBecomes) {
     const auto file = FileWeights::open(HOLDFAST_SOURCE_DIR "/models/tiny-r1");
     ASSERT_TRUE(file) << file.error().what;
     EXPECT_EQ(file->names(std::nullopt), "bf16");
-    const auto as_it_is = file->bytes(std::nullopt);
+    const auto as_it_is = file->bytes(*here, std::nullopt);
     ASSERT_TRUE(as_it_is) << as_it_is.error().what;
     // Of 1,050,752 parameters all but the norms and biases.
     EXPECT_EQ(as_it_is->exact, 2 * (1'050'752U - 9 * 128U - 4 * 256U));
     EXPECT_EQ(as_it_is->step, as_it_is->exact - std::uint64_t{2} * 1'024 * 128);
-    const auto q8_0 = file->bytes(DataType::q8_0);
+    const auto q8_0 = file->bytes(*here, DataType::q8_0);
     ASSERT_TRUE(q8_0) << q8_0.error().what;
     EXPECT_NEAR(static_cast<double>(q8_0->exact) / static_cast<double>(as_it_is->exact), 8.5 / 16,
                 0.02);
@@ -77,7 +80,7 @@ TEST(FileWeights, SayWhatAFileHoldsAndWhatItBecomes) {
     // Rows of 128 are no whole blocks of 256.
     EXPECT_EQ(file->names(DataType::q4_k), "q8_0 for q4_k");
     EXPECT_FALSE(file->can_have(DataType::q4_k));
-    const auto fallen = file->bytes(DataType::q4_k);
+    const auto fallen = file->bytes(*here, DataType::q4_k);
     ASSERT_TRUE(fallen) << fallen.error().what;
     EXPECT_EQ(fallen->exact, q8_0->exact);
     EXPECT_EQ(fallen->reserved, q8_0->reserved);

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "inference/backend/cpu/kv_cache.h"
-#include "inference/backend/cpu/memory.h"
-#include "inference/model/decoder.h"
 #include "inference/model/model.h"
 
 namespace holdfast::plan {
@@ -63,40 +60,35 @@ constexpr std::uint32_t prompt_tokens = 512;
 
 double as_double(std::size_t bytes) { return static_cast<double>(bytes); }
 
-std::size_t kv_bytes(const tensor::Config& config, const Wish& wish, std::uint32_t sequences) {
+std::size_t kv_bytes(const tensor::Config& config, const Hardware& hardware, const Wish& wish,
+                     std::uint32_t sequences) {
     const std::uint32_t blocks = (wish.context + model::block_tokens - 1) / model::block_tokens;
-    return cpu::KvCache::needed_bytes(
-        {wish.kv_type, config.layers, sequences * blocks, config.kv_heads, config.head_dim});
+    return hardware.device->cache_bytes(config, wish.kv_type, sequences * blocks);
 }
 
-// Activations and logits: what the engine reserves, less the one block of keys and values in it.
-std::size_t working_bytes(const tensor::Config& config, const Hardware& hardware,
-                          const Wish& wish) {
+// Activations and logits.
+std::size_t working_bytes(const tensor::Config& config, const Hardware& hardware) {
     model::LoadOptions options;
     options.threads = std::max(1U, hardware.threads);
-    options.kv_type = wish.kv_type;
-    options.kv_tokens = model::block_tokens;
-    Wish block = wish;
-    block.context = model::block_tokens;
-    return model::Decoder::working_bytes(config, options) -
-           cpu::Memory::backed_bytes(kv_bytes(config, block, 1));
+    return hardware.device->working_bytes(config, options);
 }
 
-Memory memory_for(const tensor::Config& config, const perf::WeightBytes& weights,
+Memory memory_for(const tensor::Config& config, const model::WeightBytes& weights,
                   const Hardware& hardware, const Wish& wish, std::uint32_t sequences) {
     return {.weights = as_double(hardware.is_processor ? weights.reserved : weights.exact),
-            .kv = as_double(cpu::Memory::backed_bytes(kv_bytes(config, wish, sequences))),
-            .working = as_double(working_bytes(config, hardware, wish)),
+            .kv = as_double(kv_bytes(config, hardware, wish, sequences)),
+            .working = as_double(working_bytes(config, hardware)),
             .overhead = efficiency(hardware).overhead_bytes};
 }
 
 // Most sequences that fit: a step has a row for each of them, and at most batch_tokens_max rows.
-std::uint32_t most_sequences(const tensor::Config& config, const perf::WeightBytes& weights,
+std::uint32_t most_sequences(const tensor::Config& config, const model::WeightBytes& weights,
                              const Hardware& hardware, const Wish& wish) {
     const auto room = static_cast<double>(hardware.memory_bytes);
     const Memory of_none = memory_for(config, weights, hardware, wish, 0);
-    const double each = as_double(kv_bytes(config, wish, 1));
-    const double rows_max = model::LoadOptions().batch_tokens_max;
+    const double each =
+        perf::kv_bytes_per_token(*hardware.device, config, wish.kv_type) * wish.context;
+    const double rows_max = hardware.device->defaults().batch_tokens_max;
     auto sequences =
         static_cast<std::uint32_t>(std::clamp((room - of_none.total()) / each, 0.0, rows_max));
     // Memory comes in whole pages, so that the last one may be too many.
@@ -107,7 +99,7 @@ std::uint32_t most_sequences(const tensor::Config& config, const perf::WeightByt
 
 // Operations per second that can be expected; none where the peak is not known.
 std::optional<double> expected_operations(const Hardware& hardware,
-                                          const perf::WeightBytes& weights) {
+                                          const model::WeightBytes& weights) {
     if (!hardware.operations_per_second) return std::nullopt;
     const Efficiency& share = efficiency(hardware);
     return *hardware.operations_per_second * (weights.quantized && hardware.has_integer_kernels
@@ -116,7 +108,7 @@ std::optional<double> expected_operations(const Hardware& hardware,
 }
 
 // Tokens per second of `batch` sequences, each at `context`.
-double decode_rate(const tensor::Config& config, const perf::WeightBytes& weights,
+double decode_rate(const tensor::Config& config, const model::WeightBytes& weights,
                    double kv_bytes_per_token, const Hardware& hardware, std::uint32_t context,
                    std::uint32_t batch) {
     const Efficiency& share = efficiency(hardware);
@@ -137,12 +129,12 @@ bool can_have(const tensor::Config& config, tensor::DataType weights) {
            config.heads * config.head_dim % block == 0;
 }
 
-Estimate estimate(const tensor::Config& config, const perf::WeightBytes& weights,
+Estimate estimate(const tensor::Config& config, const model::WeightBytes& weights,
                   const Hardware& hardware, const Wish& asked) {
     Wish wish = asked;
     wish.context = std::min(wish.context, config.context);
     Estimate out;
-    out.kv_bytes_per_token = perf::kv_bytes_per_token(config, wish.kv_type);
+    out.kv_bytes_per_token = perf::kv_bytes_per_token(*hardware.device, config, wish.kv_type);
     out.sequences =
         wish.sequences ? *wish.sequences : most_sequences(config, weights, hardware, wish);
     const std::uint32_t shown = std::max(1U, out.sequences);

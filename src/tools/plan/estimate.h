@@ -46,7 +46,7 @@ bool can_have(const tensor::Config& config, tensor::DataType weights);
 
 // Quantized weights are computed with integers where the processor can. The context is cut to the
 // model's own.
-Estimate estimate(const tensor::Config& config, const perf::WeightBytes& weights,
+Estimate estimate(const tensor::Config& config, const model::WeightBytes& weights,
                   const Hardware& hardware, const Wish& wish);
 
 // What estimates assume, with sources: sentences for people.

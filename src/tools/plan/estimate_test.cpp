@@ -21,6 +21,10 @@ using testing::Not;
 
 tensor::Config shape(std::string_view name) { return *model::find_shape(name); }
 
+model::WeightBytes weight_bytes(const tensor::Config& config, DataType type) {
+    return *perf::weight_bytes(*model::processor(), config, type);
+}
+
 Hardware card(std::string_view name) { return *find_card(name); }
 
 TEST(Cards, AreFoundHoweverPeopleWriteThem) {
@@ -53,7 +57,7 @@ TEST(Estimate, AgreesWithTheLimitsComputedByHand) {
     const Wish wish{.context = 1, .sequences = 1, .kv_type = tensor::KvType::bf16};
     const auto config = shape("r1-1.5b");
     const auto at = [&](DataType type) {
-        return estimate(config, perf::weight_bytes(config, type), h200, wish);
+        return estimate(config, weight_bytes(config, type), h200, wish);
     };
     EXPECT_NEAR(at(DataType::bf16).limit_per_second, 1'393, 3);
     EXPECT_NEAR(at(DataType::q8_0).limit_per_second, 2'622, 30);
@@ -71,7 +75,7 @@ TEST(Estimate, FillsTheMemoryWithSequences) {
     const auto config = shape("r1-7b");
     const Hardware hardware = card("RTX 4090");
     const Wish wish{.context = 8'192, .kv_type = tensor::KvType::bf16};
-    const auto one = estimate(config, perf::weight_bytes(config, DataType::bf16), hardware, wish);
+    const auto one = estimate(config, weight_bytes(config, DataType::bf16), hardware, wish);
     EXPECT_TRUE(one.fits);
     EXPECT_GT(one.sequences, 1U);
     const double each = one.memory.kv / one.sequences;
@@ -83,9 +87,9 @@ TEST(Estimate, FillsTheMemoryWithSequences) {
     EXPECT_LT(one.single_per_second, one.limit_per_second);
 
     const Wish more{.context = 8'192, .sequences = one.sequences + 1, .kv_type = wish.kv_type};
-    EXPECT_FALSE(estimate(config, perf::weight_bytes(config, DataType::bf16), hardware, more).fits);
+    EXPECT_FALSE(estimate(config, weight_bytes(config, DataType::bf16), hardware, more).fits);
     const auto large = shape("r1-32b");
-    const auto none = estimate(large, perf::weight_bytes(large, DataType::bf16), hardware, wish);
+    const auto none = estimate(large, weight_bytes(large, DataType::bf16), hardware, wish);
     EXPECT_FALSE(none.fits);
     EXPECT_EQ(none.sequences, 0U);
 }
@@ -99,8 +103,7 @@ TEST(Estimate, CountsIntegerKernelsForQuantizedWeightsAlone) {
                        .threads = 1};
     const auto config = shape("r1-1.5b");
     const auto prefill = [&](DataType type) {
-        return *estimate(config, perf::weight_bytes(config, type), processor, {})
-                    .prefill_per_second;
+        return *estimate(config, weight_bytes(config, type), processor, {}).prefill_per_second;
     };
     EXPECT_DOUBLE_EQ(prefill(DataType::q8_0), prefill(DataType::bf16));
     processor.has_integer_kernels = true;
@@ -109,7 +112,7 @@ TEST(Estimate, CountsIntegerKernelsForQuantizedWeightsAlone) {
 
 TEST(Estimate, CutsTheContextToTheModels) {
     const auto config = shape("r1-1.5b");
-    const auto bytes = perf::weight_bytes(config, DataType::bf16);
+    const auto bytes = weight_bytes(config, DataType::bf16);
     const Wish endless{.context = 1U << 30, .sequences = 1, .kv_type = tensor::KvType::bf16};
     EXPECT_NEAR(estimate(config, bytes, card("H100"), endless).memory.kv, 131'072 * 28'672.0, 1e7);
 }
@@ -138,7 +141,7 @@ double resident_bytes() {
 
 // What the plan says of `config` on a processor, and what loading it really takes.
 void expect_agreement(
-    const tensor::Config& config, const perf::WeightBytes& weights,
+    const tensor::Config& config, const model::WeightBytes& weights,
     const std::function<base::Result<std::unique_ptr<model::Model>>(const model::LoadOptions&)>&
         make) {
     for (const tensor::KvType kv_type :
@@ -164,7 +167,7 @@ TEST(Estimate, AgreesWithTheMemoryOfALoadedModel) {
     const std::string path = HOLDFAST_SOURCE_DIR "/models/tiny-r1";
     const auto file = perf::FileWeights::open(path);
     ASSERT_TRUE(file);
-    expect_agreement(file->config(), *file->bytes(std::nullopt),
+    expect_agreement(file->config(), *file->bytes(*model::processor(), std::nullopt),
                      [&](const model::LoadOptions& options) { return model::load(path, options); });
     const tensor::Config middle{.architecture = "qwen2",
                                 .layers = 6,
@@ -177,7 +180,7 @@ TEST(Estimate, AgreesWithTheMemoryOfALoadedModel) {
                                 .context = 4'096,
                                 .eos = {1}};
     for (const DataType type : {DataType::bf16, DataType::q8_0, DataType::q4_k})
-        expect_agreement(middle, perf::weight_bytes(middle, type),
+        expect_agreement(middle, weight_bytes(middle, type),
                          [&](const model::LoadOptions& options) {
                              return model::random_model(middle, type, options);
                          });
@@ -187,7 +190,7 @@ TEST(Report, ShowsWhatFitsAndWhatDoesNot) {
     Plan plan{.hardware = card("RTX 3060"), .wish = {.kv_type = tensor::KvType::bf16}};
     for (const char* const name : {"r1-1.5b", "r1-32b"}) {
         auto& one = plan.candidates.emplace_back(name, shape(name));
-        one.precisions.emplace_back("q4_0", perf::weight_bytes(one.config, DataType::q4_0));
+        one.precisions.emplace_back("q4_0", weight_bytes(one.config, DataType::q4_0));
     }
     const std::string all = to_table(plan);
     EXPECT_THAT(all, HasSubstr("r1-1.5b  q4_0"));
@@ -206,7 +209,7 @@ TEST(Report, IsJsonForPrograms) {
               .wish = {.kv_type = tensor::KvType::bf16},
               .prices = Prices{.hour = 2}};
     auto& one = plan.candidates.emplace_back("r1-1.5b", shape("r1-1.5b"));
-    one.precisions.emplace_back("bf16", perf::weight_bytes(one.config, DataType::bf16));
+    one.precisions.emplace_back("bf16", weight_bytes(one.config, DataType::bf16));
     simdjson::dom::parser parser;
     const auto root = parser.parse(to_json(plan)).value();
     EXPECT_EQ(root["hardware"]["name"].get_string().value(), "H100");

@@ -6,11 +6,8 @@
 #include <vector>
 
 #include "common/base/suggest.h"
-#include "inference/backend/cpu/isa.h"
-#include "inference/backend/cpu/memory.h"
-#include "tools/perf/bandwidth.h"
-#include "tools/perf/machine.h"
-#include "tools/perf/peak.h"
+#include "common/cores/machine.h"
+#include "tools/perf/measure.h"
 
 namespace holdfast::plan {
 namespace {
@@ -90,18 +87,21 @@ base::Result<Hardware> find_card(std::string_view name) {
 }
 
 base::Result<Hardware> this_processor(std::optional<double> bytes_per_second) {
-    Hardware hardware{.name = perf::processor_name(),
-                      .memory_bytes = cpu::available_memory_bytes(),
-                      .is_processor = true,
-                      .threads = perf::processor_threads()};
+    Hardware hardware{.is_processor = true, .threads = cores::this_machine().threads()};
+    HF_TRY_ASSIGN(const model::DeviceInfo info, hardware.device->info(""));
+    hardware.name = info.product;
+    hardware.has_integer_kernels = info.has_integer_kernels;
+    hardware.memory_bytes = hardware.device->available_bytes();
+    model::LoadOptions options;
+    options.threads = hardware.threads;
+    HF_TRY_ASSIGN(const auto meter, hardware.device->make_meter(options));
     if (bytes_per_second) {
         hardware.bytes_per_second = *bytes_per_second;
     } else {
-        HF_TRY_ASSIGN(hardware.bytes_per_second, perf::read_bandwidth(hardware.threads));
+        HF_TRY_ASSIGN(hardware.bytes_per_second, perf::usual_bandwidth(*meter));
     }
-    HF_TRY_ASSIGN(const cpu::Isa isa, cpu::choose_isa(""));
-    hardware.has_integer_kernels = isa == cpu::Isa::vnni;
-    HF_TRY_ASSIGN(hardware.operations_per_second, perf::arithmetic_peak(isa, hardware.threads));
+    if (const auto peak = meter->peak())
+        hardware.operations_per_second = peak->operations_per_second;
     return hardware;
 }
 

@@ -2,17 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "common/base/error.h"
+#include "inference/model/device.h"
 
 namespace holdfast::plan {
 
 struct Hardware {
     std::string name;
+    // Whose layout of weights, keys and values counts; of cards that are not here, the processor's.
+    std::shared_ptr<const model::Device> device = model::processor();
     std::uint64_t memory_bytes = 0;               // for the model and all that belongs to it
     double bytes_per_second = 0;                  // read bandwidth of that memory
     std::optional<double> operations_per_second;  // peak of the arithmetic, where it is known

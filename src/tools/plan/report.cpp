@@ -80,7 +80,8 @@ std::string notes(const Plan& plan) {
 }
 
 std::string detailed(const Plan& plan, const Candidate& candidate) {
-    const double kv = perf::kv_bytes_per_token(candidate.config, plan.wish.kv_type);
+    const double kv =
+        perf::kv_bytes_per_token(*plan.hardware.device, candidate.config, plan.wish.kv_type);
     const auto parameters = static_cast<double>(perf::parameters(candidate.config));
     const std::string size = parameters < 1e8 ? fmt::format("{:.2f} million", parameters / 1e6)
                                               : fmt::format("{:.3f} billion", parameters / 1e9);

@@ -14,7 +14,7 @@ namespace holdfast::plan {
 struct Candidate {
     struct Precision {
         std::string name;
-        perf::WeightBytes bytes;
+        model::WeightBytes bytes;
     };
     std::string name;
     tensor::Config config;

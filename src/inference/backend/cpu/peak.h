@@ -4,17 +4,14 @@
 #include <cstdint>
 #include <optional>
 
-#include "common/base/error.h"
-#include "common/cores/placement.h"
+#include "common/cores/pool.h"
 #include "inference/backend/cpu/isa.h"
 
-namespace holdfast::perf {
+namespace holdfast::cpu {
 
 // Floating-point operations per second (a multiply-add is two) of all threads with the registers
-// of `isa`. nullopt where there is no fused multiply-add to measure. Errors: no threads.
-[[nodiscard]] base::Result<std::optional<double>> arithmetic_peak(cpu::Isa isa,
-                                                                  std::uint32_t threads,
-                                                                  cores::Placement placement = {});
+// of `isa`: the median of some rounds. nullopt where there is no fused multiply-add to measure.
+std::optional<double> arithmetic_peak(Isa isa, cores::Pool& pool);
 
 // The result has no meaning, but depends on every multiply-add. Only for processors that have the
 // instructions.
@@ -23,4 +20,4 @@ inline constexpr std::uint64_t chains =
 float multiply_adds_avx2(std::uint64_t steps);    // chains * 8 a step
 float multiply_adds_avx512(std::uint64_t steps);  // chains * 16 a step
 
-}  // namespace holdfast::perf
+}  // namespace holdfast::cpu

@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
-#include "tools/perf/peak.h"
+#include "inference/backend/cpu/peak.h"
 
-namespace holdfast::perf {
+namespace holdfast::cpu {
 
 float multiply_adds_avx2(std::uint64_t steps) {
     const __m256 factor = _mm256_set1_ps(0.999F), term = _mm256_set1_ps(0.001F);
@@ -15,4 +15,4 @@ float multiply_adds_avx2(std::uint64_t steps) {
     return _mm256_cvtss_f32(all);
 }
 
-}  // namespace holdfast::perf
+}  // namespace holdfast::cpu

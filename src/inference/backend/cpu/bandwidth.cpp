@@ -1,13 +1,13 @@
-#include "tools/perf/bandwidth.h"
+#include "inference/backend/cpu/bandwidth.h"
 
 #include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "tools/perf/samples.h"
+#include "common/base/stopwatch.h"
 
-namespace holdfast::perf {
+namespace holdfast::cpu {
 namespace {
 
 constexpr std::uint32_t parts = 64;
@@ -19,24 +19,22 @@ std::size_t buffer_bytes() {
     const std::size_t wanted =
         std::max(std::size_t{512} << 20, 4 * static_cast<std::size_t>(std::max(0L, cache)));
     const std::size_t step = parts * part_step_bytes;
-    return std::clamp(cpu::available_memory_bytes() / 4, step, wanted) / step * step;
+    return std::clamp(available_memory_bytes() / 4, step, wanted) / step * step;
 }
 
 }  // namespace
 
-Bandwidth::Bandwidth(std::unique_ptr<cores::Pool> pool, cpu::Memory memory)
-    : pool_(std::move(pool)), memory_(std::move(memory)), sums_(parts) {}
+Bandwidth::Bandwidth(cores::Pool& pool, Memory memory)
+    : pool_(&pool), memory_(std::move(memory)), sums_(parts) {}
 
-base::Result<Bandwidth> Bandwidth::make(std::uint32_t threads, cores::Placement placement) {
-    HF_TRY_ASSIGN(auto pool, cores::Pool::make(threads, std::move(placement)));
-    HF_TRY_ASSIGN(auto memory,
-                  cpu::Memory::reserve(buffer_bytes(), "measuring the bandwidth", pool.get()));
-    return Bandwidth(std::move(pool), std::move(memory));
+base::Result<Bandwidth> Bandwidth::make(cores::Pool& pool) {
+    HF_TRY_ASSIGN(auto memory, Memory::reserve(buffer_bytes(), "measuring the bandwidth", &pool));
+    return Bandwidth(pool, std::move(memory));
 }
 
 double Bandwidth::pass() {
     const std::size_t bytes = memory_.size() / (parts * part_step_bytes) * parts * part_step_bytes;
-    const double seconds = seconds_of(
+    const double seconds = base::seconds_of(
         [&] { pool_->run(parts, bytes, [&](std::uint32_t part) { sums_[part] += sum(part); }); });
     return static_cast<double>(bytes) / seconds;
 }
@@ -53,13 +51,4 @@ std::uint64_t Bandwidth::sum(std::uint32_t part) const {
     return all;
 }
 
-base::Result<double> read_bandwidth(std::uint32_t threads) {
-    constexpr int passes = 9;
-    HF_TRY_ASSIGN(auto bandwidth, Bandwidth::make(threads));
-    bandwidth.pass();  // warms up: the first one wakes the threads
-    std::vector<double> seen;
-    for (int i = 0; i < passes; ++i) seen.push_back(bandwidth.pass());
-    return summarize(std::move(seen)).median;
-}
-
-}  // namespace holdfast::perf
+}  // namespace holdfast::cpu

@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
-#include "tools/perf/peak.h"
+#include "inference/backend/cpu/peak.h"
 
-namespace holdfast::perf {
+namespace holdfast::cpu {
 
 float multiply_adds_avx512(std::uint64_t steps) {
     const __m512 factor = _mm512_set1_ps(0.999F), term = _mm512_set1_ps(0.001F);
@@ -15,4 +15,4 @@ float multiply_adds_avx512(std::uint64_t steps) {
     return _mm512_cvtss_f32(all);
 }
 
-}  // namespace holdfast::perf
+}  // namespace holdfast::cpu
