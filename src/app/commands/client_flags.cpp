@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "app/config/load.h"
+#include "common/base/trim.h"
 #include "tools/cli/service.h"
 
 namespace holdfast::commands {
@@ -10,7 +11,8 @@ namespace holdfast::commands {
 void ClientFlags::add(CLI::App& command, ClientFlags& flags) {
     const auto variable = [](const char* name, std::string_view otherwise) {
         const char* value = std::getenv(name);
-        return std::string(value != nullptr && *value != '\0' ? value : otherwise);
+        const auto text = base::trimmed(value == nullptr ? "" : value);
+        return std::string(text.empty() ? otherwise : text);
     };
     flags.url = variable(config::url_variable, cli::default_url);
     flags.api_key = variable(config::api_key_variable, "");

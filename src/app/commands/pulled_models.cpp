@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "app/config/load.h"
+#include "common/base/trim.h"
 #include "tools/hub/cache.h"
 
 namespace holdfast::commands {
@@ -34,10 +35,11 @@ void use_pulled_models(config::Settings& settings,
                        const std::optional<std::string>& settings_file) {
     std::vector<std::string> bases{current_folder()};
     const char* const variable = std::getenv(config::config_variable);
-    if (const auto file = settings_file.value_or(variable == nullptr ? "" : variable);
+    if (const auto file =
+            settings_file.value_or(std::string(base::trimmed(variable == nullptr ? "" : variable)));
         !file.empty())
         bases.push_back(fs::absolute(file).lexically_normal().parent_path().string());
-    for (config::Model& model : settings.worker.models) {
+    for (config::Model& model : settings.workers.models) {
         std::error_code error;
         if (fs::exists(model.path, error)) continue;
         for (const std::string& base : bases) {
@@ -49,8 +51,8 @@ void use_pulled_models(config::Settings& settings,
             const auto name = reference->repo.substr(reference->repo.find('/') + 1);
             const bool is_default = model.name == config::default_model_name(model.path);
             const bool is_free =
-                std::ranges::find(settings.worker.models, name, &config::Model::name) ==
-                settings.worker.models.end();
+                std::ranges::find(settings.workers.models, name, &config::Model::name) ==
+                settings.workers.models.end();
             if (is_default && is_free) model.name = name;
             model.path = *found;
             break;

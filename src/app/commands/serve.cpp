@@ -17,7 +17,6 @@
 #include "common/base/random.h"
 #include "common/cores/placement.h"
 #include "common/http/server.h"
-#include "service/balance/policy.h"
 
 namespace holdfast::commands {
 namespace {
@@ -36,12 +35,12 @@ std::string instance_id(std::size_t index) {
 
 // What would let every worker fail at its start is said once, before anything starts.
 base::Result<> check_models(const Settings& settings) {
-    if (settings.worker.models.empty() && settings.external.empty())
+    if (settings.workers.models.empty() && settings.gateway.targets.empty())
         return fail(
             Code::not_found,
             "there is no model to serve: the bundled models/tiny-r1 was not found\n  next: name "
             "a model folder with --model DIR, or a running server with --instance URL");
-    for (const config::Model& model : settings.worker.models) {
+    for (const config::Model& model : settings.workers.models) {
         struct stat info = {};
         if (::stat(model.path.c_str(), &info) != 0)
             return fail(Code::not_found, "model {}: there is no {}\n  next: {}", model.name,
@@ -72,7 +71,7 @@ base::Result<base::UniqueFd> take_port(const Settings& settings) {
 
 // CPUs that are not there are said once as well.
 base::Result<> check_cores(const Settings& settings) {
-    HF_TRY_ASSIGN(const auto choice, cores::parse_choice(settings.worker.cores));
+    HF_TRY_ASSIGN(const auto choice, cores::parse_choice(settings.workers.cores));
     if (choice.share) return fail(Code::invalid, "is a share, which is for one `holdfast worker`");
     HF_TRY(cores::cpus_of(choice, cores::this_machine()));
     return {};
@@ -100,40 +99,31 @@ std::vector<std::string> command_line(std::string_view command, const Settings& 
 }  // namespace
 
 keeper::Options plan_service(const Settings& settings) {
-    keeper::Options options;
+    keeper::Options options = settings.keeper;
     Settings without_cores = settings;
-    without_cores.worker.cores = "auto";  // a gateway computes nothing
+    without_cores.workers.cores = config::Workers().cores;  // a gateway computes nothing
     options.gateway_arguments = command_line("gateway", without_cores);
-    const std::size_t workers = settings.worker.models.size() * settings.worker.instances;
-    for (const config::Model& model : settings.worker.models) {
+    const std::size_t workers = settings.workers.models.size() * settings.workers.instances;
+    for (const config::Model& model : settings.workers.models) {
         Settings own = settings;
-        own.worker.models = {model};
+        own.workers.models = {model};
         own.worker.listen = "127.0.0.1:0";
-        own.external.clear();
-        for (std::uint32_t i = 0; i < settings.worker.instances; ++i) {
+        own.gateway.targets.clear();
+        for (std::uint32_t i = 0; i < settings.workers.instances; ++i) {
             const cores::Share share{.index = static_cast<std::uint32_t>(options.workers.size()),
                                      .count = static_cast<std::uint32_t>(workers)};
-            own.worker.cores = cores::format_share(settings.worker.cores, share);
+            own.workers.cores = cores::format_share(settings.workers.cores, share);
             options.workers.push_back(
                 {instance_id(options.workers.size()), model.name, command_line("worker", own)});
         }
     }
-    options.external_instances = settings.external.size();
-    options.limits = {.backoff_first = settings.keeper.backoff_first,
-                      .backoff_max = settings.keeper.backoff_max,
-                      .backoff_reset = settings.keeper.backoff_reset,
-                      .silence_max = settings.keeper.hang_kill,
-                      .start_max = settings.keeper.start_timeout,
-                      .drain_max = settings.keeper.drain};
-    options.logs = {.bytes_max = settings.log.bytes_max, .files_kept = settings.log.files_kept};
+    options.external_instances = settings.gateway.targets.size();
     return options;
 }
 
 int serve(const Settings& settings, const Shell& shell, const std::string& program) {
     if (const auto sound = check_models(settings); !sound)
         return complain(shell, sound.error().what);
-    if (const auto policy = balance::make_policy(settings.gateway.balance); !policy)
-        return complain(shell, "gateway.balance: " + policy.error().what, usage_exit);
     if (const auto cores = check_cores(settings); !cores)
         return complain(shell, "worker.cores: " + cores.error().what, usage_exit);
     auto folder = keeper::StateFolder::open(settings.state_dir);

@@ -11,8 +11,9 @@ SettingsFlags::SettingsFlags(CLI::App& command, config::Commands which) : which_
         if ((setting.flag_commands & which) == 0) continue;
         Given& given = given_.emplace_back(Given{&setting, {}});
         auto help = std::string(setting.help);
-        if (!setting.default_text.empty() && !config::can_be_automatic(setting))
-            help += fmt::format(" [{}]", setting.default_text);
+        if (const auto fallback = config::default_text(setting);
+            !fallback.empty() && !setting.automatic)
+            help += fmt::format(" [{}]", fallback);
         // A worker has one model.
         if (config::is_list(setting) && which != config::worker) help += "; repeatable";
         auto* option = command.add_option(std::string(setting.flag), given.texts, help);

@@ -13,51 +13,26 @@ namespace holdfast::commands {
 namespace {
 
 int work(const config::Settings& settings, const Shell& shell) {
-    if (settings.worker.models.size() != 1)
-        return complain(
-            shell,
-            fmt::format("a worker serves one model, and the settings name {}\n  next: name "
-                        "one with --model DIR",
-                        settings.worker.models.size()),
-            usage_exit);
-    const auto level = telemetry::parse_log_level(settings.log.level);
-    if (!level) return complain(shell, level.error().what, usage_exit);
-    const config::Model& model = settings.worker.models[0];
-    const config::Settings::Engine& engine = settings.engine;
-
+    const std::vector<config::Model>& models = settings.workers.models;
+    if (models.size() != 1)
+        return complain(shell,
+                        fmt::format("a worker serves one model, and the settings name {}\n  next: "
+                                    "name one with --model DIR",
+                                    models.size()),
+                        usage_exit);
+    worker::Options options = settings.worker;
     auto placement = [&]() -> base::Result<cores::Placement> {
-        HF_TRY_ASSIGN(const auto choice, cores::parse_choice(settings.worker.cores));
-        return cores::place(choice, settings.worker.threads, cores::this_machine());
+        HF_TRY_ASSIGN(const auto choice, cores::parse_choice(settings.workers.cores));
+        return cores::place(choice, options.threads, cores::this_machine());
     }();
     if (!placement) return complain(shell, "worker.cores: " + placement.error().what, usage_exit);
-
-    worker::Options options;
-    options.model_path = model.path;
-    options.model_name = model.name;
-    if (settings.worker.chat_template != "auto")
-        options.chat_template = settings.worker.chat_template;
-    options.listen = settings.worker.listen;
-    options.threads = settings.worker.threads;
     options.placement = *std::move(placement);
-    options.tokens_per_second = settings.worker.tokens_per_second;
-    options.kv_tokens = engine.kv_tokens;
-    options.batch_tokens_max = engine.batch_tokens_max;
-    options.weights = engine.weights;
-    options.kv_type = engine.kv_type;
-    options.numerics = engine.numerics;
-    options.engine.running_max = engine.running_max;
-    options.engine.waiting_max = engine.waiting_max;
-    options.engine.prefill_tokens_max = engine.prefill_tokens_max;
-    options.engine.prefix_cache = engine.prefix_cache;
-    options.engine.speculation_tokens_max = engine.speculation_tokens_max;
-    options.engine.batch_wait = engine.batch_wait;
-    // How slow a client may be is the gateway's business: one that is paused is not lost.
-    options.http.write_ms_max = std::chrono::hours(1);
-    options.drain_ms_max = settings.keeper.drain;
+    options.model_path = models[0].path;
+    options.model_name = models[0].name;
+    options.drain = settings.keeper.limits.drain_max;
     options.version = HOLDFAST_VERSION;
 
-    telemetry::LogOptions log_options;
-    log_options.level = *level;
+    telemetry::LogOptions log_options = settings.log;
     log_options.role = "worker";
     log_options.fd = shell.streams.error;
     const telemetry::Log log(log_options);

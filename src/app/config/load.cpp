@@ -12,9 +12,10 @@
 #include <iterator>
 #include <set>
 
+#include "app/config/table.h"
 #include "app/config/written.h"
 #include "app/config/yaml.h"
-#include "common/base/suggest.h"
+#include "common/base/trim.h"
 #include "common/cores/placement.h"
 
 namespace holdfast::config {
@@ -23,91 +24,13 @@ namespace {
 using base::Code;
 using base::fail;
 
-constexpr std::string_view prefix = "HOLDFAST_";
-constexpr std::string_view automatic = "auto";
-
-// Kubernetes puts variables such as HOLDFAST_SERVICE_HOST and HOLDFAST_PORT_80_TCP_ADDR into every
-// pod beside a service called holdfast or holdfast-something. They are not ours to judge.
-bool is_kubernetes_link(std::string_view name, std::string_view value) {
-    const bool is_port_url = value.starts_with("tcp://") || value.starts_with("udp://");
-    return name.ends_with("_SERVICE_HOST") || name.find("_SERVICE_PORT") != name.npos ||
-           (name.ends_with("_PORT") && is_port_url) ||
-           ((name.find("_TCP") != name.npos || name.find("_UDP") != name.npos) &&
-            name.find("_PORT_") != name.npos);
-}
-
-std::vector<Element> split_list(std::string_view text, const std::string& where) {
-    std::vector<Element> elements;
-    while (!text.empty()) {
-        const auto end = text.find(';');
-        elements.push_back({std::string(text.substr(0, end)), where});
-        text = end == text.npos ? std::string_view() : text.substr(end + 1);
-    }
-    return elements;
-}
-
-std::vector<Written> read_environment(const World& world, Problems& problems) {
-    std::vector<std::string> known{config_variable, url_variable, api_key_variable, cache_variable,
-                                   roster_variable};
-    for (const Setting& setting : table()) known.push_back(environment_name(setting));
-    std::vector<Written> out;
-    for (const auto& [name, value] : world.environment) {
-        if (!name.starts_with(prefix) || is_kubernetes_link(name, value)) continue;
-        const auto setting = std::ranges::find(table(), name, environment_name);
-        if (setting != table().end()) {
-            if (value.empty()) continue;  // how scripts and compose files say "not set"
-            Written written{.setting = &*setting, .elements = {{value, name}}, .where = name};
-            if (is_list(*setting)) written.elements = split_list(value, name);
-            out.push_back(std::move(written));
-        } else if (std::ranges::find(known, name) == known.end()) {
-            std::vector<std::string> tails;  // what all share would make everything near
-            tails.reserve(known.size());
-            for (const std::string& one : known) tails.push_back(one.substr(prefix.size()));
-            const auto meant = base::nearest(std::string_view(name).substr(prefix.size()), tails);
-            problems.add(
-                fmt::format("unknown variable {}{}", name.substr(0, 100),
-                            meant ? fmt::format("; did you mean \"{}{}\"?", prefix, *meant) : ""));
-        }
-    }
-    return out;
-}
-
-std::vector<Written> read_flags(const std::vector<Flag>& flags, Problems& problems) {
-    std::vector<Written> out;
-    for (const Flag& flag : flags) {
-        const Setting* setting = find(flag.name);
-        if (!setting) {
-            problems.add(fmt::format("{}: unknown setting \"{}\"{}", flag.where,
-                                     flag.name.substr(0, 100),
-                                     base::suggestion(flag.name, names())));
-            continue;
-        }
-        const auto earlier = std::ranges::find(out, setting, &Written::setting);
-        Written written{
-            .setting = setting, .elements = {{flag.text, flag.where}}, .where = flag.where};
-        if (is_list(*setting)) written.elements = split_list(flag.text, flag.where);
-        if (earlier == out.end()) {
-            out.push_back(std::move(written));
-        } else if (is_list(*setting)) {
-            std::ranges::move(written.elements, std::back_inserter(earlier->elements));
-        } else {
-            *earlier = std::move(written);
-        }
-    }
-    return out;
-}
-
 // Applies sources in order and remembers for each setting where its value came from.
 class Merger {
 public:
     Merger(const World& world, bool one_worker)
         : world_(world), one_worker_(one_worker), sources_(table().size(), "default") {
-        for (const Setting& setting : table()) {
-            if (setting.default_text == automatic || is_list(setting)) continue;
-            const auto assigned = assign(setting, settings_, setting.default_text);
-            if (!assigned)
-                problems.add(fmt::format("default of {}: {}", setting.name, assigned.error().what));
-        }
+        for (const Setting& setting : table())
+            if (setting.automatic) clear(setting, settings_);
     }
 
     // Relative paths are relative to `folder`.
@@ -127,32 +50,31 @@ private:
     std::size_t row(std::string_view name) const {
         return static_cast<std::size_t>(find(name) - table().data());
     }
-    bool is_automatic(std::string_view name) const {
-        return find(name)->default_text == automatic && !given_.contains(name);
-    }
+    bool is_automatic(std::string_view name) const { return !given_.contains(name); }
 
     void apply(const Written& written, const std::string& folder) {
         const Setting& setting = *written.setting;
         sources_[row(setting.name)] = written.where;
-        clear_list(setting, settings_);
-        const bool is_auto = written.elements.size() == 1 && written.elements[0].text == automatic;
-        if (can_be_automatic(setting) && is_auto) {
-            given_.erase(setting.name);
-            return;
-        }
-        given_.insert(setting.name);
+        if (is_list(setting)) clear(setting, settings_);
+        bool is_given = true;
         for (const Element& element : written.elements) {
             const auto assigned = assign(setting, settings_, element.text);
             if (!assigned)
                 problems.add(
                     fmt::format("{}: {} {}", element.where, setting.name, assigned.error().what));
+            is_given = !assigned || !setting.automatic || !is_clear(setting, settings_);
+        }
+        if (is_given) {
+            given_.insert(setting.name);
+        } else {
+            given_.erase(setting.name);
         }
         if (setting.name == "state_dir")
             settings_.state_dir = absolute(settings_.state_dir, folder);
         if (setting.name == "worker.template" && is_file(settings_.worker.chat_template))
             settings_.worker.chat_template = absolute(settings_.worker.chat_template, folder);
         if (setting.name == "worker.models")
-            for (Model& model : settings_.worker.models) complete(model, folder);
+            for (Model& model : settings_.workers.models) complete(model, folder);
     }
 
     // Other templates have names, which the program that loads the model knows.
@@ -178,22 +100,20 @@ private:
 
     void resolve() {
         if (is_automatic("state_dir")) settings_.state_dir = default_state_dir();
-        if (is_automatic("worker.models") && settings_.external.empty()) find_bundled_model();
-        if (is_automatic("worker.cores")) settings_.worker.cores = automatic;
+        if (is_automatic("worker.models") && settings_.gateway.targets.empty())
+            find_bundled_model();
         if (is_automatic("worker.threads")) settings_.worker.threads = threads_of_one_worker();
-        // Which one the model brings along is known where it is loaded.
-        if (is_automatic("worker.template")) settings_.worker.chat_template = automatic;
-        if (is_automatic("gateway.threads")) settings_.gateway.threads = world_.machine.threads();
-        name_externals();
+        if (is_automatic("gateway.threads")) settings_.gateway.loops = world_.machine.threads();
+        name_targets();
     }
 
     // As many as its share of the cores has room for. A choice that is wrong is refused elsewhere.
     std::uint32_t threads_of_one_worker() const {
-        auto choice = cores::parse_choice(settings_.worker.cores);
+        auto choice = cores::parse_choice(settings_.workers.cores);
         if (!choice) return 1;
-        const auto models = std::max<std::size_t>(1, settings_.worker.models.size());
+        const auto models = std::max<std::size_t>(1, settings_.workers.models.size());
         const bool one = one_worker_ && !given_.contains("worker.instances");
-        const std::size_t processes = one ? models : models * settings_.worker.instances;
+        const std::size_t processes = one ? models : models * settings_.workers.instances;
         if (!choice->share && processes > 1)
             choice->share = {.count = static_cast<std::uint32_t>(processes)};
         return cores::threads_of(*choice, world_.machine).value_or(1);
@@ -214,19 +134,19 @@ private:
                                     std::string("/usr/share/holdfast/models/tiny-r1")};
         for (const std::string& candidate : candidates) {
             if (!world_.is_folder(candidate)) continue;
-            settings_.worker.models = {Model{absolute(candidate, "/"), "tiny-r1"}};
+            settings_.workers.models = {Model{absolute(candidate, "/"), "tiny-r1"}};
             return;
         }
     }
 
-    void name_externals() {
+    void name_targets() {
         std::set<std::string> taken;
-        for (const External& external : settings_.external) taken.insert(external.name);
+        for (const fleet::Target& target : settings_.gateway.targets) taken.insert(target.id);
         int number = 0;
-        for (External& external : settings_.external) {
-            while (external.name.empty()) {
+        for (fleet::Target& target : settings_.gateway.targets) {
+            while (target.id.empty()) {
                 auto name = fmt::format("x{}", ++number);
-                if (taken.insert(name).second) external.name = std::move(name);
+                if (taken.insert(name).second) target.id = std::move(name);
             }
         }
     }
@@ -235,25 +155,25 @@ private:
     void check_together() {
         const Settings& s = settings_;
         std::set<std::string> seen;
-        for (const Model& model : s.worker.models)
+        for (const Model& model : s.workers.models)
             if (!seen.insert(model.name).second)
                 problem("worker.models",
                         fmt::format("has two models named \"{}\"; name one of them "
                                     "with PATH=NAME",
                                     model.name));
         seen.clear();
-        for (const External& external : s.external)
-            if (!seen.insert(external.name).second)
-                problem("external", fmt::format("has two instances named \"{}\"", external.name));
+        for (const fleet::Target& target : s.gateway.targets)
+            if (!seen.insert(target.id).second)
+                problem("external", fmt::format("has two instances named \"{}\"", target.id));
         constexpr std::size_t processes_max = 256;
-        if (s.worker.models.size() * s.worker.instances > processes_max)
+        if (s.workers.models.size() * s.workers.instances > processes_max)
             problem("worker.instances",
                     fmt::format("times the number of models must be at most {}", processes_max));
-        if (s.keeper.backoff_first > s.keeper.backoff_max)
+        if (s.keeper.limits.backoff_first > s.keeper.limits.backoff_max)
             problem("keeper.backoff_first", "must not be longer than keeper.backoff_max");
-        if (s.timeouts.connect > s.timeouts.total)
+        if (s.gateway.timeouts.connect > s.gateway.timeouts.total)
             problem("timeouts.connect", "must not be longer than timeouts.total");
-        if (s.engine.prefill_tokens_max > s.engine.batch_tokens_max)
+        if (s.worker.engine.prefill_tokens_max > s.worker.batch_tokens_max)
             problem("engine.prefill_tokens_max", "must not exceed engine.batch_tokens_max");
     }
 
@@ -282,22 +202,6 @@ base::Result<std::string> read_regular_file(const std::string& path) {
 
 }  // namespace
 
-void Problems::add(std::string line) {
-    constexpr std::size_t lines_max = 20;
-    if (lines_.size() < lines_max) {
-        lines_.push_back(std::move(line));
-    } else {
-        ++more_;
-    }
-}
-
-std::string Problems::text() const {
-    std::string out;
-    for (const std::string& line : lines_) out += (out.empty() ? "" : "\n") + line;
-    if (more_ > 0) out += fmt::format("\n... and {} more", more_);
-    return out;
-}
-
 World system_world() {
     World world;
     for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -324,7 +228,9 @@ base::Result<Loaded> load(const Sources& sources, const World& world) {
     if (!sources.isolated) {
         auto file = sources.file;
         for (const auto& [name, value] : world.environment)
-            if (!file && name == config_variable && !value.empty()) file = value;
+            if (const auto path = base::trimmed(value);
+                !file && name == config_variable && !path.empty())
+                file = path;
         if (file) {
             const auto text = world.read_file(*file);
             if (!text)
@@ -333,7 +239,7 @@ base::Result<Loaded> load(const Sources& sources, const World& world) {
                                 std::filesystem::path(*file).parent_path();
             merger.apply(read_yaml(*file, *text, merger.problems), folder.string());
         }
-        merger.apply(read_environment(world, merger.problems), world.current_folder);
+        merger.apply(read_environment(world.environment, merger.problems), world.current_folder);
     }
     merger.apply(read_flags(sources.flags, merger.problems), world.current_folder);
     Loaded loaded = merger.finish();
@@ -346,10 +252,10 @@ std::vector<std::string> to_flags(const Settings& settings) {
     std::vector<std::string> out{"--isolated"};
     for (const Setting& setting : table()) {
         const auto texts = format(setting, settings);
-        const bool is_default = !is_list(setting) && texts[0] == setting.default_text;
+        const bool is_default = !is_list(setting) && texts[0] == default_text(setting);
         if (is_default) continue;
         // An empty list is said as well: left out, it would be filled by the default.
-        if (texts.empty() && can_be_automatic(setting)) {
+        if (texts.empty() && setting.automatic) {
             out.insert(out.end(), {"--set", fmt::format("{}=", setting.name)});
         }
         for (const std::string& text : texts)

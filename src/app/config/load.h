@@ -14,9 +14,11 @@
 
 namespace holdfast::config {
 
+using Environment = std::vector<std::pair<std::string, std::string>>;  // name and value
+
 // What load() needs to know about the machine.
 struct World {
-    std::vector<std::pair<std::string, std::string>> environment;
+    Environment environment;
     std::string current_folder;
     std::string executable_folder;
     cores::Machine machine;

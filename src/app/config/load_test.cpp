@@ -44,6 +44,13 @@ struct Paper {
     }
 };
 
+// All that is set, as it is written.
+std::vector<std::vector<std::string>> texts(const Settings& settings) {
+    std::vector<std::vector<std::string>> all;
+    for (const Setting& setting : table()) all.push_back(format(setting, settings));
+    return all;
+}
+
 TEST(Load, WithoutAnySourceGivesTheDefaults) {
     Paper paper;
     paper.folders = {"/srv/models/tiny-r1"};
@@ -52,16 +59,16 @@ TEST(Load, WithoutAnySourceGivesTheDefaults) {
     const Settings& s = loaded->settings;
     EXPECT_EQ(s.gateway.listen, "127.0.0.1:8080");
     EXPECT_EQ(s.state_dir, "/home/ada/.local/state/holdfast");
-    ASSERT_EQ(s.worker.models.size(), 1U);
-    EXPECT_EQ(s.worker.models[0], (Model{"/srv/models/tiny-r1", "tiny-r1"}));
-    EXPECT_EQ(s.worker.instances, 2U);
+    ASSERT_EQ(s.workers.models.size(), 1U);
+    EXPECT_EQ(s.workers.models[0], (Model{"/srv/models/tiny-r1", "tiny-r1"}));
+    EXPECT_EQ(s.workers.instances, 2U);
     EXPECT_EQ(s.worker.threads, 4U);
-    EXPECT_EQ(s.timeouts.first_token, milliseconds(120'000));
-    EXPECT_EQ(s.retry.ratio, 0.1);
-    EXPECT_TRUE(s.engine.prefix_cache);
-    EXPECT_EQ(s.engine.weights, "file");
-    EXPECT_EQ(s.engine.kv_type, "f32");
-    EXPECT_EQ(s.engine.numerics, "portable");
+    EXPECT_EQ(s.gateway.timeouts.first_token, milliseconds(120'000));
+    EXPECT_EQ(s.gateway.retry.ratio, 0.1);
+    EXPECT_TRUE(s.worker.engine.prefix_cache);
+    EXPECT_EQ(s.worker.weights, "file");
+    EXPECT_EQ(s.worker.kv_type, "f32");
+    EXPECT_EQ(s.worker.numerics, "portable");
     for (const std::string& source : loaded->sources) EXPECT_EQ(source, "default");
 }
 
@@ -96,7 +103,7 @@ TEST(Load, RefusesCpusThatAreNoList) {
 TEST(Load, PrefersTheModelBesideTheBinary) {
     Paper paper;
     paper.folders = {"/srv/models/tiny-r1", "/opt/holdfast/build/../models/tiny-r1"};
-    EXPECT_EQ(paper.load()->settings.worker.models[0].path, "/opt/holdfast/models/tiny-r1");
+    EXPECT_EQ(paper.load()->settings.workers.models[0].path, "/opt/holdfast/models/tiny-r1");
 }
 
 TEST(Load, LetsFlagsBeatEnvironmentBeatFileBeatDefault) {
@@ -107,8 +114,8 @@ TEST(Load, LetsFlagsBeatEnvironmentBeatFileBeatDefault) {
     paper.world.environment.emplace_back("HOLDFAST_WORKER_THREADS", "6");
     const auto loaded = paper.load({{"worker.threads", "7", "--threads"}});
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
-    EXPECT_EQ(loaded->settings.log.level, "warning");
-    EXPECT_EQ(loaded->settings.retry.attempts_max, 4U);
+    EXPECT_EQ(loaded->settings.log.level, spdlog::level::warn);
+    EXPECT_EQ(loaded->settings.gateway.fruitless_attempts_max, 4U);
     EXPECT_EQ(loaded->settings.worker.threads, 7U);
     const auto source = [&](std::string_view name) {
         return loaded->sources[static_cast<std::size_t>(find(name) - table().data())];
@@ -124,21 +131,22 @@ TEST(Load, ReplacesAListAsAWholeAndCollectsRepeatedFlags) {
     const auto loaded =
         paper.load({{"worker.models", "c=x", "--model"}, {"worker.models", "d", "--model"}});
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
-    EXPECT_EQ(loaded->settings.worker.models,
+    EXPECT_EQ(loaded->settings.workers.models,
               (std::vector<Model>{{"/srv/c", "x"}, {"/srv/d", "d"}}));
 }
 
 TEST(Load, ReadsListsInLongFormFromTheFile) {
     Paper paper;
     paper.files["h.yaml"] =
-        "external:\n  - {url: 'http://a:1', kind: vllm, model: m, name: first}\n  - http://b:2\n"
+        "external:\n  - {url: 'http://a:1/v1', kind: vllm, model: m, name: first, weight: 2}\n  - "
+        "http://b:2\n"
         "worker:\n  models:\n    - {path: /m/x=y, name: z}\n";
     const auto loaded = paper.load();
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
-    EXPECT_EQ(loaded->settings.external,
-              (std::vector<External>{{"http://a:1", "vllm", "m", "first"},
-                                     {"http://b:2", "openai", "", "x1"}}));
-    EXPECT_EQ(loaded->settings.worker.models, (std::vector<Model>{{"/m/x=y", "z"}}));
+    EXPECT_EQ(format(*find("external"), loaded->settings),
+              (std::vector<std::string>{"http://a:1,kind=vllm,model=m,name=first,weight=2",
+                                        "http://b:2,kind=openai,name=x1"}));
+    EXPECT_EQ(loaded->settings.workers.models, (std::vector<Model>{{"/m/x=y", "z"}}));
 }
 
 TEST(Load, TakesPathsInAFileRelativeToThatFile) {
@@ -147,7 +155,7 @@ TEST(Load, TakesPathsInAFileRelativeToThatFile) {
         "worker: {models: [../m], template: own.json}\nstate_dir: state/\n";
     const auto loaded = load(Sources{.file = "conf/h.yaml"}, paper.world);
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
-    EXPECT_EQ(loaded->settings.worker.models[0], (Model{"/srv/m", "m"}));
+    EXPECT_EQ(loaded->settings.workers.models[0], (Model{"/srv/m", "m"}));
     EXPECT_EQ(loaded->settings.state_dir, "/srv/conf/state");
     EXPECT_EQ(loaded->settings.worker.chat_template, "/srv/conf/own.json");
 }
@@ -160,7 +168,7 @@ TEST(Load, TakesPathsOfFlagsRelativeToTheCurrentFolder) {
                                     {"worker.models", "m", "--model"},
                                     {"state_dir", "s", "--state-dir"}});
     EXPECT_EQ(loaded->settings.worker.chat_template, "/own/t");
-    EXPECT_EQ(loaded->settings.worker.models[0].path, "/srv/m");
+    EXPECT_EQ(loaded->settings.workers.models[0].path, "/srv/m");
     EXPECT_EQ(loaded->settings.state_dir, "/srv/s");
 }
 
@@ -168,7 +176,7 @@ TEST(Load, StartsNoBundledModelBesideExternalInstances) {
     Paper paper;
     paper.folders = {"/srv/models/tiny-r1"};
     EXPECT_TRUE(
-        paper.load({{"external", "http://a:1", "--instance"}})->settings.worker.models.empty());
+        paper.load({{"external", "http://a:1", "--instance"}})->settings.workers.models.empty());
 }
 
 TEST(Refusals, NamePlaceReasonAndNearestKey) {
@@ -275,7 +283,26 @@ TEST(Environment, LeavesTheVariablesOfKubernetesAndOfOtherUsesAlone) {
     paper.world.environment.emplace_back("HOLDFAST_LOG_LEVEL", "");
     const auto loaded = paper.load();
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
-    EXPECT_EQ(loaded->settings.log.level, "info");
+    EXPECT_EQ(loaded->settings.log.level, spdlog::level::info);
+}
+
+TEST(Environment, MayEndItsValuesWithALineBreakAsFilesDo) {
+    Paper paper;
+    paper.files["/h.yaml"] = "retry: {attempts_max: 3}\n";
+    paper.world.environment = {
+        {"HOLDFAST_CONFIG", "/h.yaml\n"},           {"HOLDFAST_LOG_LEVEL", "debug\r\n"},
+        {"HOLDFAST_ENGINE_PREFIX_CACHE", " off\n"}, {"HOLDFAST_KEEPER_DRAIN", "2s\n"},
+        {"HOLDFAST_WORKER_THREADS", "auto\n"},      {"HOLDFAST_WORKER_MODELS", "/m/a;/m/b\n"},
+        {"HOLDFAST_EXTERNAL", "http://a:1/v1\n"},   {"HOLDFAST_GATEWAY_LISTEN", "\n"}};
+    const auto loaded = paper.load();
+    ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
+    EXPECT_EQ(loaded->settings.gateway.fruitless_attempts_max, 3U);
+    EXPECT_EQ(loaded->settings.log.level, spdlog::level::debug);
+    EXPECT_FALSE(loaded->settings.worker.engine.prefix_cache);
+    EXPECT_EQ(loaded->settings.keeper.limits.drain_max, milliseconds(2'000));
+    EXPECT_EQ(loaded->settings.workers.models, (std::vector<Model>{{"/m/a", "a"}, {"/m/b", "b"}}));
+    EXPECT_EQ(loaded->settings.gateway.targets.at(0).url.text(), "http://a:1");
+    EXPECT_EQ(loaded->settings.gateway.listen, "127.0.0.1:8080");
 }
 
 TEST(Environment, NamesTheFileAndListsWithSemicolons) {
@@ -285,8 +312,8 @@ TEST(Environment, NamesTheFileAndListsWithSemicolons) {
     paper.world.environment.emplace_back("HOLDFAST_WORKER_MODELS", "/m/a;/m/b=c");
     const auto loaded = paper.load();
     ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
-    EXPECT_EQ(loaded->settings.log.level, "debug");
-    EXPECT_EQ(loaded->settings.worker.models, (std::vector<Model>{{"/m/a", "a"}, {"/m/b", "c"}}));
+    EXPECT_EQ(loaded->settings.log.level, spdlog::level::debug);
+    EXPECT_EQ(loaded->settings.workers.models, (std::vector<Model>{{"/m/a", "a"}, {"/m/b", "c"}}));
 }
 
 TEST(Load, SaysWhichFileIsMissing) {
@@ -323,19 +350,19 @@ TEST(ToFlags, GivesAnotherProcessTheSameSettingsWhateverItsEnvironmentSays) {
         load(Sources{.file = std::nullopt, .flags = parse_set_flags(arguments), .isolated = true},
              other.world);
     ASSERT_TRUE(child.has_value()) << child.error().what;
-    EXPECT_EQ(child->settings, parent->settings);
+    EXPECT_EQ(texts(child->settings), texts(parent->settings));
 }
 
 TEST(ToFlags, KeepsAnEmptyListEmpty) {
     Paper paper;
     const auto parent = paper.load();
-    ASSERT_TRUE(parent->settings.worker.models.empty());
+    ASSERT_TRUE(parent->settings.workers.models.empty());
     paper.folders = {"/srv/models/tiny-r1"};
     const auto child = load(Sources{.file = std::nullopt,
                                     .flags = parse_set_flags(to_flags(parent->settings)),
                                     .isolated = true},
                             paper.world);
-    EXPECT_EQ(child->settings, parent->settings);
+    EXPECT_EQ(texts(child->settings), texts(parent->settings));
 }
 
 TEST(PrintYaml, IsReadBackToTheSameSettings) {
@@ -350,7 +377,7 @@ TEST(PrintYaml, IsReadBackToTheSameSettings) {
     paper.files["h.yaml"] = printed;
     const auto second = paper.load();
     ASSERT_TRUE(second.has_value()) << second.error().what << printed;
-    EXPECT_EQ(second->settings, first->settings);
+    EXPECT_EQ(texts(second->settings), texts(first->settings));
 }
 
 TEST(Table, HasUniqueNamesSoundDefaultsAndCanonicalTexts) {
@@ -361,9 +388,11 @@ TEST(Table, HasUniqueNamesSoundDefaultsAndCanonicalTexts) {
         EXPECT_TRUE(variables.insert(environment_name(setting)).second) << setting.name;
         EXPECT_FALSE(setting.help.empty()) << setting.name;
         EXPECT_EQ(setting.least.empty(), setting.most.empty()) << setting.name;
-        if (is_list(setting) || can_be_automatic(setting)) continue;
-        EXPECT_EQ(format(setting, loaded->settings)[0], setting.default_text) << setting.name;
         Settings settings;
+        if (!is_list(setting)) {
+            EXPECT_TRUE(assign(setting, settings, default_text(setting))) << setting.name;
+            EXPECT_EQ(format(setting, settings)[0], default_text(setting)) << setting.name;
+        }
         for (const std::string_view limit : {setting.least, setting.most})
             if (!limit.empty())
                 EXPECT_TRUE(assign(setting, settings, limit).has_value()) << setting.name;

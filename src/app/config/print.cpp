@@ -69,9 +69,10 @@ std::string print_reference() {
         if (!setting.least.empty()) limits = fmt::format("{} to {}", setting.least, setting.most);
         for (const char c : setting.choices)
             limits += c == '|' ? std::string(", ") : std::string(1, c);
+        const auto fallback = default_text(setting);
         out += fmt::format(
             "| `{}` | {} | {} | {} | `{}`{} | {} |\n", setting.name, type_name(setting),
-            setting.default_text.empty() ? "" : fmt::format("`{}`", setting.default_text), limits,
+            fallback.empty() ? "" : fmt::format("`{}`", fallback), limits,
             environment_name(setting),
             setting.flag.empty() ? "" : fmt::format(", `{}`", setting.flag), setting.help);
     }

@@ -9,6 +9,8 @@
 #include <span>
 
 #include "common/base/suggest.h"
+#include "common/http/url.h"
+#include "common/upstream/upstream.h"
 
 namespace holdfast::config {
 namespace {
@@ -171,7 +173,30 @@ base::Result<Model> parse_model(std::string_view text) {
     return model;
 }
 
-base::Result<External> parse_external(std::string_view text) {
+namespace {
+
+base::Result<> set_option(fleet::Target& target, std::string_view key, std::string_view value) {
+    constexpr double weight_max = 1'000;
+    if (key == "kind") {
+        HF_TRY_ASSIGN(target.kind, upstream::parse_instance_kind(value));
+    } else if (key == "model") {
+        target.model = value;
+    } else if (key == "name") {
+        if (value.find_first_of(" =\t") != value.npos)
+            return fail(Code::invalid, "name must have no spaces: \"{}\"", shown(value));
+        target.id = value;
+    } else {
+        HF_TRY_ASSIGN(target.weight, parse_number(value));
+        if (!(target.weight > 0) || target.weight > weight_max)
+            return fail(Code::invalid, "weight must be above 0 and at most {}, not {}", weight_max,
+                        shown(value));
+    }
+    return {};
+}
+
+}  // namespace
+
+base::Result<fleet::Target> parse_target(std::string_view text) {
     HF_TRY(refuse_separators(text));
     auto rest = text;
     const auto take = [&rest] {
@@ -180,33 +205,23 @@ base::Result<External> parse_external(std::string_view text) {
         rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
         return part;
     };
-    External out;
-    out.url = take();
-    while (out.url.ends_with('/')) out.url.pop_back();
-    if (!out.url.starts_with("http://") || out.url.size() <= 7)
-        return fail(Code::invalid, "must be a URL that begins with http://, not \"{}\"",
-                    shown(out.url));
-    static const std::array<std::string, 3> keys{"kind", "model", "name"};
-    static const std::array<std::string, 4> kinds{"holdfast", "vllm", "llama-server", "openai"};
+    fleet::Target out;
+    out.kind = upstream::InstanceKind::openai;
+    auto url = http::Url::parse_service(take());
+    if (!url) return fail(Code::invalid, "must begin with a URL: {}", url.error().what);
+    out.url = *std::move(url);
+    static const std::array<std::string, 4> keys{"kind", "model", "name", "weight"};
     while (!rest.empty()) {
         const auto part = take();
         const auto equals = part.find('=');
         const auto key = part.substr(0, equals);
         if (std::ranges::find(keys, key) == keys.end())
-            return fail(Code::invalid,
-                        "has an unknown option \"{}\"{}; options are kind, model, name", shown(key),
-                        base::suggestion(key, keys));
+            return fail(Code::invalid, "has an unknown option \"{}\"{}; options are {}", shown(key),
+                        base::suggestion(key, keys), fmt::join(keys, ", "));
         if (equals == std::string_view::npos || equals + 1 == part.size())
             return fail(Code::invalid, "option {} needs a value: {}=...", key, key);
-        const auto value = part.substr(equals + 1);
-        std::string& member = key == "kind" ? out.kind : key == "model" ? out.model : out.name;
-        member = value;
+        HF_TRY(set_option(out, key, part.substr(equals + 1)));
     }
-    if (std::ranges::find(kinds, out.kind) == kinds.end())
-        return fail(Code::invalid, "has an unknown kind \"{}\"{}; kinds are {}", shown(out.kind),
-                    base::suggestion(out.kind, kinds), fmt::join(kinds, ", "));
-    if (out.name.find_first_of(" =\t") != std::string::npos)
-        return fail(Code::invalid, "name must have no spaces: \"{}\"", shown(out.name));
     return out;
 }
 
@@ -222,10 +237,11 @@ std::string format_model(const Model& value) {
     return value.name.empty() ? value.path : fmt::format("{}={}", value.path, value.name);
 }
 
-std::string format_external(const External& value) {
-    auto text = fmt::format("{},kind={}", value.url, value.kind);
+std::string format_target(const fleet::Target& value) {
+    auto text = fmt::format("{},kind={}", value.url.text(), upstream::name(value.kind));
     if (!value.model.empty()) text += ",model=" + value.model;
-    if (!value.name.empty()) text += ",name=" + value.name;
+    if (!value.id.empty()) text += ",name=" + value.id;
+    if (value.weight != 1) text += fmt::format(",weight={}", value.weight);
     return text;
 }
 

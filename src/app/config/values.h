@@ -10,6 +10,7 @@
 
 #include "app/config/settings.h"
 #include "common/base/error.h"
+#include "service/fleet/options.h"
 
 namespace holdfast::config {
 
@@ -24,12 +25,13 @@ base::Result<std::uint64_t> parse_bytes(std::string_view text);
 base::Result<std::string> parse_address(std::string_view text);
 // PATH[=NAME]; the name stays empty where it is left out.
 base::Result<Model> parse_model(std::string_view text);
-// URL[,kind=KIND][,model=NAME][,name=ID]
-base::Result<External> parse_external(std::string_view text);
+// URL[,kind=KIND][,model=NAME][,name=ID][,weight=NUMBER]; the name stays empty where it is left
+// out.
+base::Result<fleet::Target> parse_target(std::string_view text);
 
 std::string format_duration(std::chrono::milliseconds value);
 std::string format_bytes(std::uint64_t value);
 std::string format_model(const Model& value);
-std::string format_external(const External& value);
+std::string format_target(const fleet::Target& value);
 
 }  // namespace holdfast::config

@@ -77,14 +77,17 @@ TEST(Models, SplitAtTheLastEqualsSign) {
 }
 
 TEST(Externals, TakeOptionsInAnyOrderAndNameTheWrongOne) {
-    EXPECT_EQ(*parse_external("http://h:1/,name=n,kind=vllm,model=m"),
-              (External{"http://h:1", "vllm", "m", "n"}));
-    EXPECT_EQ(parse_external("http://h:1")->kind, "openai");
-    EXPECT_THAT(parse_external("http://h:1,kid=vllm").error().what, HasSubstr("\"kind\""));
-    EXPECT_THAT(parse_external("http://h:1,kind=vlm").error().what, HasSubstr("\"vllm\""));
-    for (const char* text : {"", "h:1", "ftp://h", "http://", "http://h,kind",
-                             "http://h,kind=", "http://h,name=a b", "http://h;http://i"})
-        EXPECT_FALSE(parse_external(text).has_value()) << text;
+    EXPECT_EQ(format_target(*parse_target("http://h:1/,name=n,kind=vllm,weight=2.50,model=m")),
+              "http://h:1,kind=vllm,model=m,name=n,weight=2.5");
+    EXPECT_EQ(format_target(*parse_target("http://h:1/v1")), "http://h:1,kind=openai");
+    EXPECT_THAT(parse_target("h:1").error().what, HasSubstr("did you mean http://h:1?"));
+    EXPECT_THAT(parse_target("http://h:1,kid=vllm").error().what, HasSubstr("\"kind\""));
+    EXPECT_THAT(parse_target("http://h:1,kind=vlm").error().what,
+                HasSubstr("\"vlm\" is no kind of instance; there are holdfast, vllm"));
+    for (const char* text :
+         {"", "h:1", "ftp://h", "http://", "http://h,kind", "http://h,kind=", "http://h,name=a b",
+          "http://h;http://i", "http://h,weight=0", "http://h,weight=1001", "http://h,weight=x"})
+        EXPECT_FALSE(parse_target(text).has_value()) << text;
 }
 
 }  // namespace holdfast::config

@@ -4,7 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "app/config/table.h"
+#include "app/config/load.h"
+#include "app/config/setting.h"
 
 namespace holdfast::config {
 
@@ -32,5 +33,9 @@ private:
     std::vector<std::string> lines_;
     std::size_t more_ = 0;
 };
+
+// What they say about settings; words that are none go to `problems`. Lists are written with ';'.
+std::vector<Written> read_environment(const Environment& environment, Problems& problems);
+std::vector<Written> read_flags(const std::vector<Flag>& flags, Problems& problems);
 
 }  // namespace holdfast::config

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 
+#include "app/config/table.h"
 #include "common/base/suggest.h"
 
 namespace holdfast::config {
@@ -133,11 +135,12 @@ private:
     // URL,kind=…; the short form goes on from here.
     void read_map_element(const Setting& setting, const YAML::Node& map, Written& out) {
         static const std::array<std::string, 2> model_keys{"path", "name"};
-        static const std::array<std::string, 4> external_keys{"url", "kind", "model", "name"};
+        static const std::array<std::string, 5> target_keys{"url", "kind", "model", "name",
+                                                            "weight"};
         const bool is_model =
             std::holds_alternative<std::vector<Model>& (*)(Settings&)>(setting.member);
         const std::span<const std::string> keys =
-            is_model ? std::span<const std::string>(model_keys) : external_keys;
+            is_model ? std::span<const std::string>(model_keys) : target_keys;
         std::map<std::string, std::string> values;
         for (const auto& pair : map) {
             const std::string key = pair.first.IsScalar() ? pair.first.Scalar() : std::string();

@@ -9,28 +9,12 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/http/limits.h"
 #include "common/http/message.h"
+#include "common/http/url.h"
 #include "common/loop/task.h"
 
 namespace holdfast::http {
-
-// Where to connect: "http://host:port" parsed and checked.
-struct Url {
-    std::string host;
-    std::uint16_t port = 80;
-    std::string path;  // prefix before every request's path, without trailing '/'
-    std::string text() const;
-    static base::Result<Url> parse(std::string_view text);
-    friend bool operator==(const Url&, const Url&) = default;
-};
-
-struct ClientLimits {
-    std::size_t idle_per_host_max = 64;
-    std::chrono::milliseconds idle_ms_max{30'000};
-    std::size_t head_bytes_max = 64 * 1024;
-    std::size_t body_bytes_max = 64 * 1024 * 1024;  // for read_all
-    std::size_t piece_bytes = 16 * 1024;            // read_some's buffer
-};
 
 // A response whose body is read piece by piece. Destroying it before the end closes the
 // connection: that is how an instance learns that nobody wants the answer.

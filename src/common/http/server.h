@@ -13,21 +13,11 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/unique_fd.h"
+#include "common/http/limits.h"
 #include "common/http/message.h"
 #include "common/loop/task.h"
 
 namespace holdfast::http {
-
-struct ServerLimits {
-    std::size_t header_bytes_max = 16 * 1024;        // whole head; above: 431
-    std::size_t header_fields_max = 100;             // above: 431
-    std::size_t body_bytes_max = 8 * 1024 * 1024;    // above: 413
-    std::size_t connections_max = 20'000;            // at it accepting pauses, and answers close
-    std::chrono::milliseconds head_ms_max{10'000};   // first byte to end of head; above: 408
-    std::chrono::milliseconds body_ms_max{60'000};   // above: 408
-    std::chrono::milliseconds idle_ms_max{75'000};   // keep-alive connection without a request
-    std::chrono::milliseconds write_ms_max{60'000};  // client takes no byte for that long: dropped
-};
 
 // Sends the answer to one request. Lives as long as the handler's call. Either `send` once, or
 // `start`, any number of `write`, `finish`. If the handler returns without finishing a started

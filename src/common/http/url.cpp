@@ -1,9 +1,11 @@
+#include "common/http/url.h"
+
 #include <fmt/format.h>
 
 #include <charconv>
 
+#include "common/base/trim.h"
 #include "common/http/characters.h"
-#include "common/http/client.h"
 
 namespace holdfast::http {
 namespace {
@@ -32,7 +34,9 @@ base::Result<Url> Url::parse(std::string_view text) {
     using base::Code;
     const std::size_t scheme_end = text.find("://");
     if (scheme_end == std::string_view::npos) {
-        return base::fail(Code::invalid, "address '{}' does not start with http://", text);
+        const bool is_bare = !text.empty() && parse(fmt::format("http://{}", text)).has_value();
+        return base::fail(Code::invalid, "address '{}' does not start with http://{}", text,
+                          is_bare ? fmt::format("; did you mean http://{}?", text) : "");
     }
     const std::string_view scheme = text.substr(0, scheme_end);
     if (equal_without_case(scheme, "https")) {
@@ -79,6 +83,14 @@ base::Result<Url> Url::parse(std::string_view text) {
     if (port.empty() || error != std::errc() || stop != end || url.port == 0) {
         return base::fail(Code::invalid, "address '{}': invalid port", text);
     }
+    return url;
+}
+
+base::Result<Url> Url::parse_service(std::string_view text) {
+    HF_TRY_ASSIGN(Url url, parse(base::trimmed(text)));
+    // Longer ones first, and the version behind them.
+    for (const std::string_view tail : {"/chat/completions", "/completions", "/models", "/v1"})
+        if (url.path.ends_with(tail)) url.path.resize(url.path.size() - tail.size());
     return url;
 }
 

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "common/http/client.h"
+#include "common/http/url.h"
 
 namespace holdfast::http {
 namespace {
@@ -22,6 +22,23 @@ TEST(Url, ParsesHostPortAndPath) {
         EXPECT_EQ(url->path, row.path);
         EXPECT_EQ(Url::parse(url->text()), *url);
     }
+}
+
+TEST(Url, LeadsToTheServiceWhateverOfItsApiIsWrittenBehindIt) {
+    for (const std::string_view text :
+         {"http://h:8000", "http://h:8000/", "http://h:8000/v1", " http://h:8000/v1/\n",
+          "http://h:8000/v1/chat/completions", "http://h:8000/v1/models", "http://h:8000/models"}) {
+        const auto url = Url::parse_service(text);
+        ASSERT_TRUE(url) << text << ": " << url.error().what;
+        EXPECT_EQ(url->text(), "http://h:8000") << text;
+    }
+    EXPECT_EQ(Url::parse_service("http://h/openai/v1")->path, "/openai");
+    EXPECT_EQ(Url::parse_service("http://h/v1beta")->path, "/v1beta");
+}
+
+TEST(Url, SaysWhatWasMeantByAnAddressWithoutAScheme) {
+    EXPECT_TRUE(Url::parse("h:80").error().what.ends_with("; did you mean http://h:80?"));
+    EXPECT_FALSE(Url::parse("h h").error().what.contains("did you mean"));
 }
 
 TEST(Url, RefusesWhatItCannotServe) {

@@ -32,13 +32,6 @@ constexpr std::array<std::pair<std::string_view, spdlog::level::level_enum>, 5> 
      {"warning", spdlog::level::warn},
      {"error", spdlog::level::err}}};
 
-std::string_view level_name(spdlog::level::level_enum level) {
-    for (const auto& [text, known] : levels) {
-        if (known == level) return text;
-    }
-    return "critical";
-}
-
 std::string render_line(std::chrono::system_clock::time_point time, spdlog::level::level_enum level,
                         std::string_view role, std::string_view message) {
     const auto since =
@@ -46,13 +39,20 @@ std::string render_line(std::chrono::system_clock::time_point time, spdlog::leve
     const auto seconds = std::chrono::floor<std::chrono::seconds>(since);
     std::string line = fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z {} {}: ",
                                    fmt::gmtime(static_cast<std::time_t>(seconds.count())),
-                                   (since - seconds).count(), level_name(level), role);
+                                   (since - seconds).count(), log_level_name(level), role);
     append_printable(line, message, Log::line_bytes_max - 1);
     line += '\n';
     return line;
 }
 
 }  // namespace
+
+std::string_view log_level_name(spdlog::level::level_enum level) {
+    for (const auto& [text, known] : levels) {
+        if (known == level) return text;
+    }
+    return "critical";
+}
 
 base::Result<spdlog::level::level_enum> parse_log_level(std::string_view text) {
     for (const auto& [name, level] : levels) {

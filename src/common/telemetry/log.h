@@ -26,6 +26,8 @@ struct LogOptions {
 
 // "trace", "debug", "info", "warning" or "error".
 base::Result<spdlog::level::level_enum> parse_log_level(std::string_view text);
+// The word for it; what lies above "error" is "critical".
+std::string_view log_level_name(spdlog::level::level_enum level);
 
 // While it lives it is spdlog's default logger, so every room just says spdlog::info(...). A line
 // is

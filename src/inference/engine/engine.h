@@ -3,6 +3,7 @@
 // waits for a client: a choice whose reader falls behind is not scheduled until it has caught up.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -25,7 +26,7 @@ struct Options {
     bool prefix_cache = true;
     std::uint32_t speculation_tokens_max = 0;  // proposed in one step of a choice; 0: none
     // How long an engine without any request lets the first ones wait for more, up to running_max.
-    base::Duration batch_wait{};
+    std::chrono::milliseconds batch_wait{};
 };
 
 struct Stats {

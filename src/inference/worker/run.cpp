@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "common/base/notify.h"
+#include "common/http/server.h"
 #include "common/loop/sleep.h"
 #include "common/telemetry/process.h"
 #include "inference/model/model.h"
@@ -151,7 +152,7 @@ private:
         server_->drain();
         // The engine's stop waits for running answers, so it has a thread of its own.
         stopper_ = std::thread([this, engine = worker_.engine()] {
-            engine->stop(base::Deadline::after(clock_, options_.drain_ms_max));
+            engine->stop(base::Deadline::after(clock_, options_.drain));
             asio::post(*loop_, [this] { engine_stopped_ = true; });
         });
     }

@@ -96,6 +96,7 @@ Options tiny_options() {
     options.model_path = tiny_r1;
     options.model_name = "tiny-r1";
     options.kv_tokens = 4096;
+    options.listen = "127.0.0.1:0";
     return options;
 }
 
@@ -145,6 +146,7 @@ TEST_F(RunTest, ExitsAtOnceOnTheSecondSignal) {
 TEST(Run, SaysWhatIsWrongWithAModelThatCannotBeLoaded) {
     Options options;
     options.model_path = "/nonexistent/model";
+    options.listen = "127.0.0.1:0";
     const auto result = run(options);
     ASSERT_FALSE(result.has_value());
     EXPECT_THAT(result.error().what, HasSubstr("/nonexistent/model"));

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "common/base/suggest.h"
+
 namespace holdfast::balance {
 
 #define POLICY(kind) extern const PolicyKind kind##_kind;
@@ -23,13 +25,13 @@ std::span<const PolicyKind> policies() {
 }
 
 base::Result<std::unique_ptr<Policy>> make_policy(std::string_view name) {
-    std::vector<std::string_view> names;
+    std::vector<std::string> names;
     for (const PolicyKind& kind : policies()) {
         if (kind.name == name) return kind.make();
-        names.push_back(kind.name);
+        names.emplace_back(kind.name);
     }
-    return base::fail(base::Code::invalid, "unknown balancing policy \"{}\"; known are {}", name,
-                      fmt::join(names, ", "));
+    return base::fail(base::Code::invalid, "must be one of {}, not \"{}\"{}",
+                      fmt::join(names, ", "), name.substr(0, 60), base::suggestion(name, names));
 }
 
 }  // namespace holdfast::balance

@@ -39,6 +39,7 @@ struct PolicyKind {
 };
 
 std::span<const PolicyKind> policies();
+// Errors fit behind the name of the setting that has `name`.
 base::Result<std::unique_ptr<Policy>> make_policy(std::string_view name);
 
 }  // namespace holdfast::balance

@@ -40,10 +40,11 @@ TEST(Policies, AreListedWithNameAndSummary) {
 }
 
 TEST(Policies, RefuseAnUnknownNameAndTellTheKnownOnes) {
-    const auto error = make_policy("random").error();
+    const auto error = make_policy("round_robbin").error();
     EXPECT_EQ(error.code, base::Code::invalid);
     EXPECT_EQ(error.what,
-              "unknown balancing policy \"random\"; known are least_outstanding, round_robin");
+              "must be one of least_outstanding, round_robin, not \"round_robbin\"; did you mean "
+              "\"round_robin\"?");
 }
 
 // What holds for every policy.

@@ -14,6 +14,7 @@
 #include "common/http/client.h"
 #include "common/telemetry/metrics.h"
 #include "common/upstream/upstream.h"
+#include "service/fleet/options.h"
 
 namespace holdfast::fleet {
 
@@ -58,26 +59,6 @@ enum class Outcome {
     sick,  // transport error, 5xx, garbage, silence: counts for the breaker
     lost,  // the connection of a running answer broke: probe at once, no new work until it answers
     busy,  // 429 or 503 with Retry-After: pushes back, is no sickness
-};
-
-struct Target {  // an instance known from configuration
-    std::string id;
-    http::Url url;
-    upstream::InstanceKind kind = upstream::InstanceKind::holdfast;
-    std::string model;  // empty: as the instance says
-    double weight = 1.0;
-};
-
-struct HealthOptions {
-    std::chrono::milliseconds probe_every{250};
-    // InstanceKind::openai is asked for its list of models, which may be metered: less often.
-    std::chrono::milliseconds probe_openai_every{2000};
-    std::chrono::milliseconds probe_silence_max{1500};  // no answer to any probe: hung
-    // The same for external servers, whose event loops are known to stand still under load.
-    std::chrono::milliseconds probe_external_silence_max{5000};
-    std::chrono::milliseconds progress_silence_max{1500};  // work but no progress: hung
-    std::uint32_t sick_max = 3;                  // consecutive sick outcomes open the breaker
-    std::chrono::milliseconds breaker_ms{2000};  // first open time; doubles up to 30 s
 };
 
 class Fleet {

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "common/http/server.h"
+#include "common/http/limits.h"
 #include "common/telemetry/metrics.h"
-#include "service/fleet/fleet.h"
+#include "service/fleet/options.h"
 #include "service/gateway/retry_budget.h"
 
 namespace holdfast::gateway {

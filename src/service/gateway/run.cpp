@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "common/base/notify.h"
+#include "common/http/server.h"
 #include "common/telemetry/process.h"
 #include "service/gateway/gateway.h"
 

@@ -128,7 +128,8 @@ base::Duration Child::next_pause(double jitter) {
     for (std::uint32_t i = 0; i < quick_deaths_ && pause < limits_.backoff_max; ++i) pause *= 2;
     ++quick_deaths_;
     const auto share = 0.75 + 0.25 * std::clamp(jitter, 0.0, 1.0);
-    return std::chrono::duration_cast<base::Duration>(std::min(pause, limits_.backoff_max) * share);
+    return std::chrono::duration_cast<base::Duration>(
+        std::min<base::Duration>(pause, limits_.backoff_max) * share);
 }
 
 void Child::forgive(base::Instant now) { last_sign_ = std::max(last_sign_, now); }

@@ -2,6 +2,7 @@
 // out. It knows no system calls, so that it can be tested without processes.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,14 +13,13 @@
 namespace holdfast::keeper {
 
 struct ChildLimits {
-    base::Duration backoff_first = std::chrono::milliseconds(100);
-    base::Duration backoff_max = std::chrono::seconds(10);
-    base::Duration backoff_reset =
-        std::chrono::seconds(30);                           // of running: the back-off starts over
-    base::Duration silence_max = std::chrono::seconds(10);  // without WATCHDOG=1 while running
-    base::Duration start_max = std::chrono::minutes(10);
-    base::Duration drain_max = std::chrono::seconds(30);  // for running answers to end
-    base::Duration leave_max = std::chrono::seconds(3);   // to exit once its work has ended
+    std::chrono::milliseconds backoff_first{100};
+    std::chrono::milliseconds backoff_max{10'000};
+    std::chrono::milliseconds backoff_reset{1'000};  // of running: the back-off starts over
+    std::chrono::milliseconds silence_max{10'000};   // without WATCHDOG=1 while running
+    std::chrono::milliseconds start_max{600'000};
+    std::chrono::milliseconds drain_max{30'000};  // for running answers to end
+    std::chrono::milliseconds leave_max{3'000};   // to exit once its work has ended
 };
 
 // What one sd_notify datagram says.

@@ -237,7 +237,7 @@ base::Result<std::optional<std::string>> find_question(const ChatOptions& option
 }  // namespace
 
 int run_chat(const ChatOptions& options, Streams streams, const base::Clock& clock) {
-    const auto url = http::Url::parse(options.url);
+    const auto url = http::Url::parse_service(options.url);
     if (!url)
         return complain(streams.error, base::Error{Code::invalid, "--url: " + url.error().what});
     const auto question = find_question(options, streams);

@@ -95,7 +95,7 @@ base::Result<std::string> status_table(std::string_view document) {
 }
 
 int run_status(const StatusOptions& options, Streams streams, const base::Clock& clock) {
-    const auto url = http::Url::parse(options.url);
+    const auto url = http::Url::parse_service(options.url);
     if (!url) return complain(streams.error, fmt::format("--url: {}", url.error().what));
     Service service(*url, options.api_key, clock);
     const auto document = service.get("/admin/v1/status");

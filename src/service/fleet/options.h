@@ -1,0 +1,33 @@
+// What the fleet is told by whoever runs it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "common/http/url.h"
+#include "common/upstream/upstream.h"
+
+namespace holdfast::fleet {
+
+struct Target {  // an instance known from configuration
+    std::string id;
+    http::Url url;
+    upstream::InstanceKind kind = upstream::InstanceKind::holdfast;
+    std::string model;  // empty: as the instance says
+    double weight = 1.0;
+};
+
+struct HealthOptions {
+    std::chrono::milliseconds probe_every{250};
+    // InstanceKind::openai is asked for its list of models, which may be metered: less often.
+    std::chrono::milliseconds probe_openai_every{2000};
+    std::chrono::milliseconds probe_silence_max{1500};  // no answer to any probe: hung
+    // The same for external servers, whose event loops are known to stand still under load.
+    std::chrono::milliseconds probe_external_silence_max{5000};
+    std::chrono::milliseconds progress_silence_max{1500};  // work but no progress: hung
+    std::uint32_t sick_max = 3;                  // consecutive sick outcomes open the breaker
+    std::chrono::milliseconds breaker_ms{2000};  // first open time; doubles up to 30 s
+};
+
+}  // namespace holdfast::fleet
