@@ -70,12 +70,12 @@ def command(*arguments: str, timeout: float = 120.0, **options) -> subprocess.Co
 class Process:
     """One `holdfast` command that answers HTTP at `url`."""
 
-    def __init__(self, command: list[str], url: str, log: pathlib.Path):
+    def __init__(self, command: list[str], url: str, log: pathlib.Path, **options):
         self.url = url
         self.log = log
         self._output = open(log, "wb")
         self.process = subprocess.Popen(
-            [str(BINARY), *command], stdout=self._output, stderr=subprocess.STDOUT, env=clean_environment()
+            [str(BINARY), *command], stdout=self._output, stderr=subprocess.STDOUT, env=clean_environment(), **options
         )
 
     def answers(self, path: str, status: int = 200) -> bool:

@@ -13,6 +13,7 @@
 #include <set>
 
 #include "app/config/table.h"
+#include "app/config/values.h"
 #include "app/config/written.h"
 #include "app/config/yaml.h"
 #include "common/base/trim.h"
@@ -102,9 +103,16 @@ private:
         if (is_automatic("state_dir")) settings_.state_dir = default_state_dir();
         if (is_automatic("worker.models") && settings_.gateway.targets.empty())
             find_bundled_model();
-        if (is_automatic("worker.threads")) settings_.worker.threads = threads_of_one_worker();
-        if (is_automatic("gateway.threads")) settings_.gateway.loops = world_.machine.threads();
+        if (is_automatic("worker.threads"))
+            settings_.worker.threads = within("worker.threads", threads_of_one_worker());
+        if (is_automatic("gateway.threads"))
+            settings_.gateway.loops = within("gateway.threads", world_.machine.threads());
         name_targets();
+    }
+
+    // What is found out stays in the limits of what can be written, so that it can be passed on.
+    static std::uint32_t within(std::string_view name, std::uint32_t value) {
+        return std::min(value, static_cast<std::uint32_t>(*parse_integer(find(name)->most)));
     }
 
     // As many as its share of the cores has room for. A choice that is wrong is refused elsewhere.

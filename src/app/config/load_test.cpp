@@ -91,6 +91,17 @@ TEST(Load, GivesEachWorkerOneThreadPerCoreOfItsShare) {
               1U);
 }
 
+TEST(Load, FindsOutNothingThatItWouldRefuse) {
+    Paper paper;
+    paper.world.machine = cores::plain_machine(1'000);
+    const auto parent = paper.load();
+    ASSERT_TRUE(parent.has_value()) << parent.error().what;
+    Settings settings;
+    for (const Setting& setting : table())
+        for (const std::string& text : format(setting, parent->settings))
+            EXPECT_TRUE(assign(setting, settings, text)) << setting.name << ": " << text;
+}
+
 TEST(Load, RefusesCpusThatAreNoList) {
     Paper paper;
     EXPECT_THAT(paper.refusal("worker: {cores: 3-1}"),
