@@ -67,6 +67,7 @@ std::string print_reference() {
     for (const Setting& setting : table()) {
         std::string limits;
         if (!setting.least.empty()) limits = fmt::format("{} to {}", setting.least, setting.most);
+        if (setting.form.known != nullptr) limits = setting.form.known();
         for (const char c : setting.choices)
             limits += c == '|' ? std::string(", ") : std::string(1, c);
         const auto fallback = default_text(setting);

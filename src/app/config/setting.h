@@ -24,6 +24,7 @@ using Member =
 struct Form {
     std::string_view name;                                // "address", for help
     base::Result<> (*check)(std::string_view) = nullptr;  // errors fit behind "NAME "
+    std::string (*known)() = nullptr;                     // what it may be, for people
 };
 
 // Commands that offer a setting's flag.

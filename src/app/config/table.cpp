@@ -1,7 +1,10 @@
 #include "app/config/table.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "app/config/values.h"
 #include "common/cores/placement.h"
@@ -32,10 +35,16 @@ base::Result<> parses(std::string_view text) {
     return {};
 }
 
+std::string policy_names() {
+    std::vector<std::string_view> names;
+    for (const balance::PolicyKind& kind : balance::policies()) names.push_back(kind.name);
+    return fmt::format("{}", fmt::join(names, ", "));
+}
+
 constexpr Form path{"path"};
 constexpr Form address{"address", parses<parse_address>};
 constexpr Form cpus{"CPUs", parses<cores::parse_choice>};
-constexpr Form policy{"name", parses<balance::make_policy>};
+constexpr Form policy{"name", parses<balance::make_policy>, policy_names};
 
 const std::array settings_table{
     Setting{.name = "state_dir",

@@ -16,6 +16,7 @@ struct Seat {
     std::uint32_t outstanding = 0;    // exchanges that this gateway has with it
     std::uint32_t reported_load = 0;  // running + waiting by its own last word
     double weight = 1.0;
+    std::uint64_t key = 0;  // of the instance: the same in every span, and of no other
 };
 
 // What a policy may know of the request.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <limits>
 #include <thread>
@@ -22,6 +23,13 @@ Ask ask(std::uint64_t random = 0) {
 
 std::unique_ptr<Policy> make(std::string_view name) { return make_policy(name).value(); }
 
+// Idle seats of instances of their own.
+std::vector<Seat> idle(std::initializer_list<double> weights) {
+    std::vector<Seat> seats;
+    for (const double weight : weights) seats.push_back({.weight = weight, .key = seats.size()});
+    return seats;
+}
+
 // How often each seat is chosen over many requests with independent random numbers.
 std::vector<int> shares(Policy& policy, std::span<const Seat> seats, int requests) {
     std::vector<int> chosen(seats.size());
@@ -33,23 +41,28 @@ std::vector<int> shares(Policy& policy, std::span<const Seat> seats, int request
 }
 
 TEST(Policies, AreListedWithNameAndSummary) {
-    ASSERT_EQ(policies().size(), 2U);
-    EXPECT_EQ(policies()[0].name, "least_outstanding");
-    EXPECT_EQ(policies()[1].name, "round_robin");
-    for (const PolicyKind& kind : policies()) EXPECT_FALSE(kind.summary.empty());
+    std::vector<std::string_view> names;
+    for (const PolicyKind& kind : policies()) {
+        names.push_back(kind.name);
+        EXPECT_FALSE(kind.summary.empty());
+    }
+    EXPECT_THAT(names, testing::ElementsAre("least_outstanding", "round_robin", "weighted",
+                                            "random", "power_of_two"));
 }
 
 TEST(Policies, RefuseAnUnknownNameAndTellTheKnownOnes) {
     const auto error = make_policy("round_robbin").error();
     EXPECT_EQ(error.code, base::Code::invalid);
     EXPECT_EQ(error.what,
-              "must be one of least_outstanding, round_robin, not \"round_robbin\"; did you mean "
-              "\"round_robin\"?");
+              "must be one of least_outstanding, round_robin, weighted, random, power_of_two, not "
+              "\"round_robbin\"; did you mean \"round_robin\"?");
 }
 
 // What holds for every policy.
 class EveryPolicy : public testing::TestWithParam<std::string_view> {};
-INSTANTIATE_TEST_SUITE_P(Listed, EveryPolicy, testing::Values("least_outstanding", "round_robin"),
+INSTANTIATE_TEST_SUITE_P(Listed, EveryPolicy,
+                         testing::Values("least_outstanding", "round_robin", "weighted", "random",
+                                         "power_of_two"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(EveryPolicy, ChoosesNothingFromNothing) {
@@ -64,21 +77,21 @@ TEST_P(EveryPolicy, ChoosesTheOnlySeatHoweverLoaded) {
 }
 
 TEST_P(EveryPolicy, NeverChoosesASeatWithoutWeight) {
-    const std::vector<Seat> seats{{.weight = 0}, {.outstanding = 9}, {.weight = -1}};
+    auto seats = idle({0, 1, -1});
+    seats[1].outstanding = 9;
     const auto policy = make(GetParam());
     for (std::uint64_t i = 0; i < 100; ++i) EXPECT_EQ(policy->choose(seats, ask(i)), 1U);
-    EXPECT_EQ(policy->choose(std::vector<Seat>{{.weight = 0}, {.weight = 0}}, ask()), std::nullopt);
+    EXPECT_EQ(policy->choose(idle({0, 0}), ask()), std::nullopt);
 }
 
 TEST_P(EveryPolicy, SharesEvenlyAmongEqualSeats) {
-    const std::vector<Seat> seats(3);
+    const auto seats = idle({1, 1, 1});
     EXPECT_THAT(shares(*make(GetParam()), seats, 3000),
                 Each(testing::AllOf(testing::Gt(900), testing::Lt(1100))));
 }
 
 TEST_P(EveryPolicy, SharesByWeightOverTime) {
-    std::vector<Seat> seats(2);
-    seats[0].weight = 3;
+    auto seats = idle({3, 1});
     std::vector<int> chosen(2);
     const auto policy = make(GetParam());
     for (std::uint64_t i = 0; i < 400; ++i) {  // nobody finishes: load mirrors the choices
@@ -86,11 +99,12 @@ TEST_P(EveryPolicy, SharesByWeightOverTime) {
         ++chosen[seat];
         ++seats[seat].outstanding;
     }
-    EXPECT_NEAR(chosen[0], 300, 3);
+    const int deviation = GetParam() == "random" ? 26 : 3;  // three times the binomial's
+    EXPECT_NEAR(chosen[0], 300, deviation);
 }
 
 TEST_P(EveryPolicy, ServesManyLoopsAtOnceAndStaysFair) {
-    const std::vector<Seat> seats(4);
+    const auto seats = idle({1, 1, 1, 1});
     const auto policy = make(GetParam());
     std::vector<std::atomic<int>> chosen(seats.size());
     {
@@ -162,6 +176,60 @@ TEST(RoundRobin, SpreadsAHeavySeatsTurnsWithoutBursts) {
         longest = std::max(longest, in_a_row);
     }
     EXPECT_LE(longest, 2);
+}
+
+TEST(Weighted, GivesExactSharesInEveryCycleAndNoBursts) {
+    const auto seats = idle({5, 1, 1});
+    const auto policy = make("weighted");
+    for (int cycle = 0; cycle < 3; ++cycle) {
+        std::vector<SeatIndex> order;
+        for (int i = 0; i < 7; ++i) order.push_back(policy->choose(seats, ask()).value());
+        EXPECT_THAT(order, testing::ElementsAre(0, 0, 1, 0, 2, 0, 0)) << cycle;
+    }
+}
+
+TEST(Weighted, KnowsItsSeatsWhenOthersComeAndGo) {
+    const auto policy = make("weighted");
+    const auto all = idle({1, 1, 1});
+    const std::vector<Seat> without_first{all[1], all[2]};
+    std::vector<int> turns(3);
+    for (int i = 0; i < 300; ++i) {
+        const bool whole = i % 3 != 0;
+        const auto seat = whole ? policy->choose(all, ask()) : policy->choose(without_first, ask());
+        ++turns[*seat + (whole ? 0 : 1)];
+    }
+    EXPECT_NEAR(turns[1], turns[2], 1);
+    EXPECT_GT(turns[0], 60);
+}
+
+TEST(PowerOfTwo, NeverChoosesTheBusiestOfThree) {
+    auto seats = idle({1, 1, 1});
+    seats[1].outstanding = 5;
+    seats[2].outstanding = 2;
+    const auto chosen = shares(*make("power_of_two"), seats, 3000);
+    EXPECT_EQ(chosen[1], 0);
+    EXPECT_NEAR(chosen[0], 2000, 100);  // whenever it is drawn at all: two pairs of three
+    EXPECT_NEAR(chosen[2], 1000, 100);
+}
+
+TEST(PowerOfTwo, KeepsTheLongestQueueShortWhereChanceAloneDoesNot) {
+    const auto longest = [](std::string_view name) {
+        std::vector<Seat> seats(32);
+        for (SeatIndex i = 0; i < seats.size(); ++i) seats[i].key = i;
+        const auto policy = make(name);
+        for (std::uint64_t i = 0; i < 320; ++i) ++seats[*policy->choose(seats, ask(i))].outstanding;
+        return std::ranges::max(seats, {}, &Seat::outstanding).outstanding;
+    };
+    EXPECT_LE(longest("power_of_two"), 12U);
+    EXPECT_GE(longest("random"), 15U);
+}
+
+TEST(Random, SharesByWeightWhateverTheLoad) {
+    auto seats = idle({1, 2, 1});
+    seats[1].outstanding = 1'000;
+    const auto chosen = shares(*make("random"), seats, 4000);
+    EXPECT_NEAR(chosen[0], 1000, 100);
+    EXPECT_NEAR(chosen[1], 2000, 100);
 }
 
 }  // namespace holdfast::balance

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/base/hash.h"
+
 namespace holdfast::gateway {
 
 namespace {
@@ -87,7 +89,7 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
             continue;
         }
         seats_.push_back({instance.load->outstanding.load(std::memory_order_relaxed),
-                          instance.reported_load, instance.weight});
+                          instance.reported_load, instance.weight, base::hash64(instance.id)});
         behind_.push_back(&instance);
     }
     if (!known)
