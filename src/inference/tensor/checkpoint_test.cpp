@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "common/base/test_damage.h"
 #include "common/base/test_folder.h"
 #include "inference/tensor/gguf_names.h"
@@ -112,6 +114,16 @@ TEST_F(GgufCheckpoint, KnowsThatLlamaInterleavesItsHeads) {
 TEST_F(GgufCheckpoint, RefusesTensorsThatWouldBeIgnored) {
     write("m.gguf", GgufBytes().tensor("blk.0.attn_output.bias", {2}, f32, floats(2)));
     expect_refused("m.gguf", "m.gguf", "\"blk.0.attn_output.bias\" is none of the Qwen2 or Llama");
+}
+
+TEST_F(GgufCheckpoint, SaysThatAPointerOfGitLfsIsNoFileOfWeights) {
+    const std::string pointer =
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    folder_.write("m.gguf", pointer);
+    expect_refused("m.gguf", "m.gguf: is a Git LFS pointer", "git lfs pull");
+    std::filesystem::create_directory(folder_.path() + "/folder");
+    folder_.write("folder/model.safetensors", pointer);
+    expect_refused("folder", "model.safetensors: is a Git LFS pointer", "git lfs pull");
 }
 
 TEST(FolderCheckpoint, SurvivesADamagedIndex) {

@@ -5,8 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -24,6 +27,21 @@ struct OpenFile {
 
 std::string system_reason() { return std::generic_category().message(errno); }
 
+// What `git clone` leaves in the place of a large file where Git LFS is not installed.
+base::Result<> refuse_lfs_pointer(const OpenFile& file, const std::string& path) {
+    constexpr std::string_view beginning = "version https://git-lfs.github.com/spec/";
+    constexpr std::size_t pointer_bytes_max = 1'024;  // by its specification
+    std::array<char, beginning.size()> text{};
+    if (file.size_bytes > pointer_bytes_max ||
+        ::pread(file.fd.get(), text.data(), text.size(), 0) != std::ssize(text) ||
+        std::string_view(text.data(), text.size()) != beginning)
+        return {};
+    return base::fail(Code::invalid,
+                      "{}: is a Git LFS pointer and not the file itself\n  next: run `git lfs "
+                      "pull` in its folder, or get the model with `holdfast pull`",
+                      path);
+}
+
 base::Result<OpenFile> open_regular(const std::string& path) {
     // O_NONBLOCK keeps a FIFO that was put in the file's place from blocking the open.
     OpenFile file{base::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK))};
@@ -37,10 +55,16 @@ base::Result<OpenFile> open_regular(const std::string& path) {
         return base::fail(Code::unavailable, "{}: {}", path, system_reason());
     if (!S_ISREG(status.st_mode)) return base::fail(Code::invalid, "{}: not a regular file", path);
     file.size_bytes = static_cast<std::size_t>(status.st_size);
+    HF_TRY(refuse_lfs_pointer(file, path));
     return file;
 }
 
 }  // namespace
+
+base::Result<> check_no_lfs_pointer(const std::string& path) {
+    HF_TRY(open_regular(path));
+    return {};
+}
 
 base::Result<FileMap> FileMap::open(const std::string& path) {
     HF_TRY_ASSIGN(const OpenFile file, open_regular(path));

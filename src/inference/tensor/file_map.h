@@ -31,6 +31,10 @@ private:
 // madvise(2) for the pages that hold `bytes`. Only advice: whether it helped is not told.
 void advise(std::span<const std::byte> bytes, int advice);
 
+// An error for what `git clone` leaves in the place of a file where Git LFS is not installed, which
+// the others refuse too, and for what cannot be opened.
+[[nodiscard]] base::Result<> check_no_lfs_pointer(const std::string& path);
+
 // The whole of a small text file. Errors as above, and invalid above `bytes_max`.
 [[nodiscard]] base::Result<std::string> read_text(const std::string& path, std::size_t bytes_max);
 

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "inference/tensor/file_map.h"
+
 namespace holdfast::text {
 
 using base::Code;
@@ -21,6 +23,7 @@ Result<std::uintmax_t> checked_file_size(const std::string& path, std::uintmax_t
 
 Result<> JsonFile::open(const std::string& path, std::uintmax_t bytes_max) {
     HF_TRY(checked_file_size(path, bytes_max));
+    HF_TRY(tensor::check_no_lfs_pointer(path));
     simdjson::dom::element root;
     if (const auto error = parser_.load(path).get(root))
         return base::fail(Code::corrupt, "{}: is not sound JSON: {}", path,

@@ -65,16 +65,33 @@ private:
     std::map<std::pair<dev_t, ino_t>, File> files_;
 };
 
+// The file of `manifest` that `wanted` names: whatever the case, and for GGUF files a word of the
+// name is enough if no other file has it. Empty: none.
+std::string file_of(const Manifest& manifest, const std::string& wanted) {
+    std::string found;
+    for (const RemoteFile& file : manifest.files) {
+        if (lower_case(file.path) == lower_case(wanted)) return file.path;
+        if (!has_word(file.path, wanted)) continue;
+        if (!found.empty()) return {};
+        found = file.path;
+    }
+    return found;
+}
+
+// Whether the pull was for that file, and what serves it is the pull's own choice.
+bool asks_for(const Manifest& manifest, const std::string& wanted) {
+    return !manifest.file.empty() && lower_case(manifest.file) == lower_case(wanted);
+}
+
 bool fits(const Manifest& manifest, const Reference& reference) {
     constexpr std::size_t short_commit = 7;
     const auto& revision = reference.revision;
     const bool is_revision =
         revision.empty() || revision == manifest.revision ||
         (revision.size() >= short_commit && manifest.commit.starts_with(revision));
-    const bool is_file = reference.file.empty() || reference.file == manifest.file ||
-                         std::ranges::find(manifest.files, reference.file, &RemoteFile::path) !=
-                             manifest.files.end();
-    return manifest.repo == reference.repo && is_revision && is_file;
+    const bool is_file = reference.file.empty() || asks_for(manifest, reference.file) ||
+                         !file_of(manifest, reference.file).empty();
+    return lower_case(manifest.repo) == lower_case(reference.repo) && is_revision && is_file;
 }
 
 }  // namespace
@@ -156,18 +173,30 @@ void Cache::list_repo(const std::string& repo, std::vector<Pulled>& out) const {
 
 std::optional<Pulled> Cache::newest(const Reference& reference) const {
     std::vector<Pulled> found;
-    list_repo(reference.repo, found);
+    list_repo(spelled(reference.repo), found);
     for (Pulled& one : found) {
         if (one.state != Pulled::State::complete || !fits(one.manifest, reference)) continue;
-        const bool has_file = !reference.file.empty() && one.manifest.file != reference.file;
-        if (has_file) one.path = one.folder + "/" + reference.file;
+        const bool has_file = !reference.file.empty() && !asks_for(one.manifest, reference.file);
+        if (has_file) one.path = one.folder + "/" + file_of(one.manifest, reference.file);
         return std::move(one);
     }
     return std::nullopt;
 }
 
-base::Result<std::uint64_t> Cache::remove(const Reference& reference) const {
+std::string Cache::spelled(const std::string& repo) const {
     std::error_code error;
+    if (fs::is_directory(folder_of(repo), error)) return repo;
+    for (const auto& organization : entries_of(root_ + "/models"))
+        for (const auto& name : entries_of(root_ + "/models/" + organization))
+            if (const auto known = organization + "/" + name; lower_case(known) == lower_case(repo))
+                return known;
+    return repo;
+}
+
+base::Result<std::uint64_t> Cache::remove(const Reference& wanted) const {
+    std::error_code error;
+    Reference reference = wanted;
+    reference.repo = spelled(wanted.repo);
     const auto nothing = [&] {
         return fail(Code::not_found,
                     "{} is not in {}/models\n  next: `holdfast models` lists what "

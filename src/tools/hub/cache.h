@@ -61,7 +61,10 @@ public:
     std::optional<Pulled> newest(const Reference& reference) const;
     // Removes what fits: for a repository alone, unfinished pulls, too. Returns the bytes that this
     // freed. Errors: not_found; unavailable while a pull runs.
-    [[nodiscard]] base::Result<std::uint64_t> remove(const Reference& reference) const;
+    [[nodiscard]] base::Result<std::uint64_t> remove(const Reference& wanted) const;
+    // The repository as it was pulled, where `repo` is the same in another letter case: hubs make
+    // no difference, folders do.
+    std::string spelled(const std::string& repo) const;
 
 private:
     void list_repo(const std::string& repo, std::vector<Pulled>& out) const;

@@ -47,6 +47,8 @@ TEST_F(CacheTest, FindsTheNewestThatFits) {
     EXPECT_EQ(newest("o/other"), "");
     const auto asked = add("3", {.repo = "o/n", .file = "Q4", .pulled_at = 3});
     EXPECT_EQ(newest("o/n:Q4"), asked + "/x.gguf");
+    EXPECT_EQ(newest("O/N:q4"), asked + "/x.gguf") << "whatever the letter case";
+    EXPECT_EQ(newest("o/N:X.GGUF"), asked + "/x.gguf");
     std::filesystem::remove(asked + "/x.gguf");
     EXPECT_EQ(newest("o/n"), young) << "damaged ones are passed over";
     const auto environment = [&](const std::string& name) {
@@ -65,7 +67,7 @@ TEST_F(CacheTest, RemovesWhatFitsAndNothingThatIsBeingPulled) {
         EXPECT_FALSE(*FileLock::try_take(cache.lock_of("o/n")));
         EXPECT_EQ(cache.remove(*parse_reference("o/n")).error().code, base::Code::unavailable);
     }
-    EXPECT_TRUE(cache.remove(*parse_reference("o/n@v1")));
+    EXPECT_TRUE(cache.remove(*parse_reference("O/n@v1")));
     EXPECT_FALSE(std::filesystem::exists(old));
     EXPECT_TRUE(std::filesystem::exists(young));
     EXPECT_GT(*cache.remove(*parse_reference("o/n")), 0U);

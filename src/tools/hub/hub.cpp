@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "common/base/random.h"
+#include "common/base/trim.h"
 #include "common/base/unique_fd.h"
 
 namespace holdfast::hub {
@@ -33,9 +34,7 @@ std::string read_token_file(const std::string& path) {
     std::array<char, 8192> text{};
     const ssize_t count = file ? ::read(file.get(), text.data(), text.size()) : 0;
     const std::string_view all(text.data(), count > 0 ? static_cast<std::size_t>(count) : 0);
-    const auto begin = all.find_first_not_of(" \t\r\n");
-    if (begin == all.npos) return {};
-    return std::string(all.substr(begin, all.find_last_not_of(" \t\r\n") - begin + 1));
+    return std::string(base::trimmed(all));
 }
 
 std::string find_token(const Environment& environment, Hub::Kind kind) {
@@ -240,7 +239,7 @@ std::string Hub::page_url(const std::string& repo) const {
 Environment system_environment() {
     return [](const std::string& name) {
         const char* const value = std::getenv(name.c_str());
-        return std::string(value == nullptr ? "" : value);
+        return std::string(base::trimmed(value == nullptr ? "" : value));
     };
 }
 

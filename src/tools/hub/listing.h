@@ -34,10 +34,16 @@ inline constexpr std::uint64_t file_bytes_max = std::uint64_t{4} << 40;
 // left out: mirrors pass on that of the hub behind them.
 std::string next_page(std::string_view link);
 
+// Whether `word` stands in `path` between other words, whatever the case: "q6_k" does in
+// "x-Q6_K.gguf" and not in "x-Q6_K_L.gguf".
+bool has_word(std::string_view path, std::string_view word);
+std::string lower_case(std::string_view text);  // ASCII letters
+
 // What serving needs. `file` empty, no `globs`: configuration, tokenizer, template and safetensors
 // in the top folder. `globs`: the files that match one of them (fnmatch(3)). `file`: that one; or,
-// if there is none of that name, the one GGUF file whose name contains it, whatever the case; in
-// both cases with all parts of a split GGUF file. Errors name what could have been meant.
+// if there is none of that name, the one GGUF file that has it as a whole word, or else as a part
+// of its name, whatever the case; always with all parts of a split GGUF file. Errors name what
+// could have been meant.
 [[nodiscard]] base::Result<std::vector<RemoteFile>> select_files(
     const std::vector<RemoteFile>& files, const std::string& file,
     const std::vector<std::string>& globs);

@@ -45,6 +45,17 @@ TEST(ParseReference, TakesRepositoryRevisionAndFile) {
     EXPECT_EQ(parse_reference("a/b")->revision, "");
 }
 
+TEST(ParseReference, UnderstandsTheAddressOfAModelsPage) {
+    for (const std::string text :
+         {"https://huggingface.co/a/b", "hf.co/a/b", " a/b\n", "https://huggingface.co/a/b/",
+          "https://www.modelscope.cn/models/a/b"})
+        EXPECT_EQ(parse_reference(text)->text(), "a/b") << text;
+    EXPECT_EQ(parse_reference("hf.co/a/b:Q4_K_M")->text(), "a/b:Q4_K_M");
+    EXPECT_EQ(parse_reference("https://huggingface.co/a/b/tree/v1")->text(), "a/b@v1");
+    EXPECT_EQ(parse_reference("https://huggingface.co/a/b/blob/main/q/x.gguf")->text(),
+              "a/b@main:q/x.gguf");
+}
+
 TEST(ParseReference, RefusesWhatNamesNoModel) {
     for (const std::string text :
          {"", "name", "/name", "org/", "a/b/c", "../b", "a/..", "a/.b", "-a/b", "a b/c", "a/b@",
@@ -141,6 +152,11 @@ TEST(SelectFiles, FindsAGgufFileByAPartOfItsNameAndAllItsParts) {
     EXPECT_THAT(selected(names, "X-Q4_K_S.gguf"), ElementsAre("X-Q4_K_S.gguf"));
     EXPECT_THAT(selected(names, "q4_k_m"), ElementsAre("X-Q4_K_M.gguf"));
     EXPECT_THAT(selected(names, "q8/X-Q8_0-00002-of-00002.gguf"), ElementsAre(names[1], names[2]));
+    const std::vector<std::string> near{"X-Q6_K.gguf", "X-Q6_K_L.gguf", "X-Q6_K_L_XL.gguf"};
+    EXPECT_THAT(selected(near, "Q6_K"), ElementsAre("X-Q6_K.gguf"));
+    EXPECT_THAT(selected(near, "q6_k_l"), ElementsAre("X-Q6_K_L.gguf"));
+    EXPECT_THAT(selected(near, "xl"), ElementsAre("X-Q6_K_L_XL.gguf"));
+    EXPECT_THAT(refused(near, "x"), HasSubstr("could be X-Q6_K.gguf or X-Q6_K_L.gguf or"));
     EXPECT_THAT(refused(names, "Q4"), HasSubstr("could be X-Q4_K_M.gguf or X-Q4_K_S.gguf"));
     EXPECT_THAT(refused(names, "F16"), HasSubstr("name one of X-Q4_K_M.gguf, X-Q4_K_S.gguf, q8/"));
     EXPECT_THAT(refused({"X-00001-of-00003.gguf", "X-00003-of-00003.gguf"}, "X"),

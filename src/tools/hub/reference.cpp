@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/base/trim.h"
+
 namespace holdfast::hub {
 namespace {
 
@@ -31,10 +33,45 @@ std::string Reference::text() const {
     return repo + (revision.empty() ? "" : "@" + revision) + (file.empty() ? "" : ":" + file);
 }
 
-base::Result<Reference> parse_reference(std::string_view text) {
+namespace {
+
+// "https://huggingface.co/ORG/NAME/tree/REVISION", as copied from a browser, and "hf.co/ORG/NAME",
+// as other programs write it, in our form.
+std::string short_form(std::string_view text) {
+    text = base::trimmed(text);
+    for (const std::string_view scheme : {"https://", "http://"})
+        if (text.starts_with(scheme)) text.remove_prefix(scheme.size());
+    bool is_address = false;
+    for (const std::string_view host : {"huggingface.co/", "www.huggingface.co/", "hf.co/",
+                                        "modelscope.cn/models/", "www.modelscope.cn/models/"})
+        if (!is_address && text.starts_with(host)) {
+            text.remove_prefix(host.size());
+            is_address = true;
+        }
+    std::string out(text);
+    if (!is_address) return out;
+    while (out.ends_with('/')) out.pop_back();
+    const auto name = out.find('/');
+    const auto tail = name == out.npos ? name : out.find('/', name + 1);
+    if (tail == out.npos) return out;
+    const std::string rest = out.substr(tail);
+    for (const std::string_view view : {"/tree/", "/blob/", "/resolve/"}) {
+        if (!rest.starts_with(view)) continue;
+        const auto revision = rest.substr(view.size());
+        const auto file = revision.find('/');
+        return out.substr(0, tail) + "@" + revision.substr(0, file) +
+               (file == revision.npos ? "" : ":" + revision.substr(file + 1));
+    }
+    return out;
+}
+
+}  // namespace
+
+base::Result<Reference> parse_reference(std::string_view written) {
+    const std::string text = short_form(written);
     Reference out;
     const auto colon = text.find(':');
-    const auto head = text.substr(0, colon);
+    const auto head = std::string_view(text).substr(0, colon);
     const auto at = head.find('@');
     out.repo = head.substr(0, at);
     const auto slash = out.repo.find('/');

@@ -16,8 +16,8 @@ struct Reference {
     std::string text() const;
 };
 
-// Errors say which part is wrong.
-[[nodiscard]] base::Result<Reference> parse_reference(std::string_view text);
+// The address of a model's page at a hub is understood as well. Errors say which part is wrong.
+[[nodiscard]] base::Result<Reference> parse_reference(std::string_view written);
 
 // What a server may name a file inside a folder: a relative path without "." and "..", backslashes
 // and control characters, UTF-8 or not, of a length that file systems take, and none of our own

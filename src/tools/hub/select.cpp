@@ -19,12 +19,6 @@ using Files = std::vector<RemoteFile>;
 
 constexpr std::size_t selected_files_max = 10'000;
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    return out;
-}
-
 bool matches(const std::string& glob, const std::string& path) {
     return ::fnmatch(glob.c_str(), path.c_str(), 0) == 0;
 }
@@ -63,7 +57,7 @@ Split split_of(std::string_view path) {
 std::map<std::string, Files> models_in(const Files& files) {
     std::map<std::string, Files> models;
     for (const RemoteFile& file : files) {
-        if (!lower(file.path).ends_with(".gguf")) continue;
+        if (!lower_case(file.path).ends_with(".gguf")) continue;
         const auto split = split_of(file.path);
         const auto first = split.count == 0
                                ? file.path
@@ -90,14 +84,16 @@ base::Result<Files> whole_model(const std::string& first, const Files& parts) {
 
 base::Result<Files> select_file(const Files& files, const std::string& wanted) {
     const auto models = models_in(files);
-    std::vector<std::string> containing;
+    std::vector<std::string> naming, containing;
     for (const auto& [first, parts] : models) {
         if (std::ranges::find(parts, wanted, &RemoteFile::path) != parts.end())
             return whole_model(first, parts);
-        if (lower(first).find(lower(wanted)) != std::string::npos) containing.push_back(first);
+        if (has_word(first, wanted)) naming.push_back(first);
+        if (lower_case(first).contains(lower_case(wanted))) containing.push_back(first);
     }
     const auto exact = std::ranges::find(files, wanted, &RemoteFile::path);
     if (exact != files.end()) return Files{*exact};
+    if (!naming.empty()) containing = std::move(naming);
     if (containing.size() == 1) return whole_model(containing[0], models.at(containing[0]));
     if (containing.size() > 1)
         return fail(Code::not_found, "\"{}\" could be {}\n  next: name one of them", wanted,
@@ -137,6 +133,24 @@ base::Result<Files> select_folder(const Files& files) {
 }
 
 }  // namespace
+
+std::string lower_case(std::string_view text) {
+    std::string out(text);
+    for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return out;
+}
+
+bool has_word(std::string_view path, std::string_view word) {
+    const std::string in = lower_case(path), wanted = lower_case(word);
+    const auto is_part = [&](std::size_t at) {
+        return at < in.size() && (in[at] == '_' || (in[at] >= '0' && in[at] <= '9') ||
+                                  (in[at] >= 'a' && in[at] <= 'z'));
+    };
+    if (wanted.empty()) return false;
+    for (auto at = in.find(wanted); at != in.npos; at = in.find(wanted, at + 1))
+        if (!is_part(at - 1) && !is_part(at + wanted.size())) return true;
+    return false;
+}
 
 base::Result<Files> select_files(const Files& files, const std::string& file,
                                  const std::vector<std::string>& globs) {
