@@ -84,7 +84,7 @@ int run(const std::vector<std::string>& arguments, cli::Streams streams) {
     Shell shell{.streams = streams, .chosen = nullptr};
     CLI::App root(
         "Holdfast serves DeepSeek-R1 models so that nobody notices a failure: several instances\n"
-        "of a model, one address, and every running answer outlives the death of any process.",
+        "of a model, one address, and a running answer outlives the death of any instance.",
         "holdfast");
     root.require_subcommand(0, 1);
     root.formatter(std::make_shared<HelpFormatter>());

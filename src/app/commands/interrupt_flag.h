@@ -18,7 +18,4 @@ public:
     int exit_code() const;
 };
 
-// The same for Ctrl-C.
-inline constexpr int interrupted_exit = 130;
-
 }  // namespace holdfast::commands

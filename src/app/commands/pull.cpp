@@ -74,7 +74,7 @@ std::string serve_line(const PullFlags& flags, const hub::Pulled& pulled) {
 int report_error(const base::Error& error, const hub::Cache& cache, const hub::Reference& reference,
                  const Shell& shell) {
     auto text = cli::printable(error.what);
-    if (error.code == base::Code::cancelled) return complain(shell, text, interrupted_exit);
+    if (error.code == base::Code::cancelled) return complain(shell, text, cli::interrupted_exit);
     if (const auto earlier = cache.newest(reference))
         text += fmt::format("\n  an earlier pull is in {}", earlier->path);
     return complain(shell, text);

@@ -35,8 +35,8 @@ struct Usage {
     std::uint32_t completion_tokens =
         0;                               // all generated ids, thinking and end-of-sequence included
     std::uint32_t reasoning_tokens = 0;  // of these, up to and including `</think>`
-    // Of the prompt, read from the prefix cache. Depends on the instance's history, so it is
-    // reported as 0 wherever an answer must be repeatable; metrics have the real figure.
+    // Of the prompt, read from the prefix cache. Told to a worker's own clients alone: an answer
+    // through a gateway may move between instances, must be repeatable and has 0; metrics know.
     std::uint32_t cached_tokens = 0;
 };
 

@@ -46,7 +46,6 @@ std::string render_access(const AccessRecord& record) {
     std::string line = "access";
     append_text(line, "request", record.request_id);
     append_text(line, "peer", record.peer);
-    append_text(line, "key", record.key_name);
     append_text(line, "method", record.method);
     append_text(line, "path", record.path.substr(0, record.path.find('?')));
     append_text(line, "model", record.model);

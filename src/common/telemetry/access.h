@@ -13,8 +13,7 @@ namespace holdfast::telemetry {
 // Absent and empty fields are left out of the line.
 struct AccessRecord {
     std::string_view request_id;
-    std::string_view peer;      // the client's address
-    std::string_view key_name;  // the alias of the key, never the key
+    std::string_view peer;  // the client's address
     std::string_view method, path;
     std::string_view model;
     int status = 0;

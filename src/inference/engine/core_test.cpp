@@ -137,6 +137,7 @@ TEST(Core, ChoicesOfOneRequestShareThePromptsBlocks) {
     EXPECT_EQ(answer.usage->cached_tokens, 0U);
     EXPECT_EQ(world.core.stats().cached_tokens, 3U * 192U);
     EXPECT_EQ(world.model.computed_tokens, 201U + 3U * 9U + 4U * 19U);
+    EXPECT_EQ(world.answer(request).usage->cached_tokens, 192U) << "of the prompt, once";
 }
 
 TEST(Core, DecodesRunningChoicesWhileALongPromptIsComputed) {

@@ -174,7 +174,13 @@ bool Scheduler::take_blocks(Sequence& sequence) {
     for (std::uint32_t i = 0; i < missing; ++i) sequence.blocks.push_back(pool_.allocate());
     sequence.computed = hits * block_tokens;
     sequence.published = hits;
-    if (!sequence.admitted_before) cached_tokens_ += sequence.computed;
+    if (!sequence.admitted_before) {
+        cached_tokens_ += sequence.computed;
+        // Its other choices share the prompt with the first one.
+        Group& group = sequence.group;
+        if (sequence.choice == 0)
+            group.cached_tokens = std::min(sequence.computed, group.prompt_tokens);
+    }
     return true;
 }
 

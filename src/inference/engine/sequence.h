@@ -49,12 +49,13 @@ struct Group {
     std::shared_ptr<Channel> channel;
     std::uint64_t arrival = 0;        // orders groups; never repeats
     std::uint32_t prompt_tokens = 0;  // without replayed ids
+    std::uint32_t cached_tokens = 0;  // of the prompt, read from the prefix cache by choice 0
     std::vector<Sequence> sequences;  // one per choice; never grows after construction
     std::uint32_t unfinished = 0;     // choices
     std::vector<chat::Event> events;  // of this step, not pushed yet
 
     chat::Usage usage() const {
-        chat::Usage total{.prompt_tokens = prompt_tokens};
+        chat::Usage total{.prompt_tokens = prompt_tokens, .cached_tokens = cached_tokens};
         for (const Sequence& sequence : sequences) {
             total.completion_tokens += sequence.output.tokens();
             total.reasoning_tokens += sequence.output.reasoning_tokens();

@@ -132,7 +132,9 @@ Answer::Step Answer::collect() {
             return Step::failed;
         }
         if (!*next) return Step::waiting;
-        const chat::Event& event = **next;
+        chat::Event& event = **next;
+        // A request for ids is a gateway's, whose answers must not show where they were made.
+        if (event.usage && outline_.want_ids) event.usage->cached_tokens = 0;
         observe(event);
         encoder_->event(event, out_);
         if (event.usage) return Step::finished;

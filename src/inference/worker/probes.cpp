@@ -66,7 +66,9 @@ std::string Worker::model_object() const {
     json.string("object", "model");
     json.number("created", started_unix_seconds_);
     json.string("owned_by", "holdfast");
-    json.number("context_length", serving_.engine->model().shape().context);
+    const std::uint32_t context = serving_.engine->model().shape().context;
+    json.number("context_length", context);
+    json.number("max_model_len", context);  // as vLLM calls it
     json.key("holdfast");
     json.begin_object();
     json.string("fingerprint", serving_.engine->model().fingerprint());

@@ -104,6 +104,20 @@ TEST_F(WorkerTest, CarriesIdsAndTakesThemBack) {
     socket.read_until("[DONE]");
 }
 
+TEST_F(WorkerTest, TellsItsOwnClientsAndNoGatewayWhatCameFromThePrefixCache) {
+    const auto cached = [&](std::string_view extension) {
+        auto socket = open(fmt::format(
+            R"({{"model":"r1","messages":[{{"role":"user","content":"Hi"}}]{}}})", extension));
+        const auto script = engine_->await_request();
+        script->say(chat::Event{.ids = {2},
+                                .finish = chat::FinishReason::stop,
+                                .usage = chat::Usage{.prompt_tokens = 9, .cached_tokens = 8}});
+        return socket.read_answer();
+    };
+    EXPECT_THAT(cached(""), HasSubstr("\"cached_tokens\":8"));
+    EXPECT_THAT(cached(R"(,"holdfast":{"ids":true})"), HasSubstr("\"cached_tokens\":0"));
+}
+
 TEST_F(WorkerTest, CancelsTheGenerationWhenTheClientLeaves) {
     auto socket = open(hello_stream);
     const auto script = engine_->await_request();

@@ -22,38 +22,40 @@ std::vector<const fleet::Instance*> models(const fleet::Snapshot& snapshot) {
     return found;
 }
 
-void write_model(json::Writer& json, const fleet::Instance& instance, std::int64_t created) {
+void write_model(json::Writer& json, const fleet::Instance& instance) {
     json.begin_object();
     json.string("id", instance.model);
     json.string("object", "model");
-    json.number("created", created);
+    json.number("created", instance.created);
     json.string("owned_by", "holdfast");
-    if (instance.context > 0) json.number("context_length", instance.context);
+    if (instance.context > 0) {
+        json.number("context_length", instance.context);
+        json.number("max_model_len", instance.context);
+    }
     json.end_object();
 }
 
 }  // namespace
 
-std::string render_models(const fleet::Snapshot& snapshot, std::int64_t created) {
+std::string render_models(const fleet::Snapshot& snapshot) {
     std::string out;
     json::Writer json(out);
     json.begin_object();
     json.string("object", "list");
     json.key("data");
     json.begin_array();
-    for (const fleet::Instance* instance : models(snapshot)) write_model(json, *instance, created);
+    for (const fleet::Instance* instance : models(snapshot)) write_model(json, *instance);
     json.end_array();
     json.end_object();
     return out;
 }
 
-std::optional<std::string> render_model(const fleet::Snapshot& snapshot, std::string_view id,
-                                        std::int64_t created) {
+std::optional<std::string> render_model(const fleet::Snapshot& snapshot, std::string_view id) {
     for (const fleet::Instance* instance : models(snapshot)) {
         if (instance->model != id) continue;
         std::string out;
         json::Writer json(out);
-        write_model(json, *instance, created);
+        write_model(json, *instance);
         return out;
     }
     return std::nullopt;

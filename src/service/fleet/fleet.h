@@ -34,6 +34,7 @@ struct Instance {
     std::string upstream_model;  // name that the instance itself uses
     std::string fingerprint;     // empty for external servers
     std::uint32_t context = 0;   // most tokens of prompt and answer; 0 if unknown
+    std::int64_t created = 0;    // when the fleet first heard of the model; seconds since 1970
     State state = State::starting;
     std::string reason;      // why it is not ready, for people
     std::uint64_t life = 0;  // changes with every new process behind this id: fences reports

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/seconds.h"
+
 namespace holdfast::fleet {
 
 namespace {
@@ -14,7 +16,7 @@ constexpr std::chrono::milliseconds push_back{250};
 
 // "1.5 s"
 std::string in_seconds(base::Duration duration) {
-    return fmt::format("{:g} s", std::chrono::duration<double>(duration).count());
+    return fmt::format("{:g} s", base::seconds(duration));
 }
 
 }  // namespace

@@ -92,6 +92,7 @@ private:
     void take_report(const std::string& id, std::uint64_t life, Outcome outcome);
     void notice_stall();
     void publish();
+    void date_models(const Snapshot& before, Snapshot& next) const;
     void log_changes(const Snapshot& before, const Snapshot& after) const;
 
     FleetWorld world_;
@@ -280,6 +281,17 @@ void Supervisor::notice_stall() {
     for (const auto& [id, watched] : members_) watched->member.observer_stalled(now);
 }
 
+// A model keeps the date at which an instance first named it, whatever becomes of that instance's
+// process.
+void Supervisor::date_models(const Snapshot& before, Snapshot& next) const {
+    for (Instance& instance : next.instances) {
+        if (instance.model.empty()) continue;
+        const auto known = std::ranges::find(before.instances, instance.model, &Instance::model);
+        instance.created =
+            known == before.instances.end() ? world_.clock.unix_seconds() : known->created;
+    }
+}
+
 void Supervisor::publish() {
     if (stopped_) return;
     auto next = std::make_shared<Snapshot>();
@@ -292,6 +304,7 @@ void Supervisor::publish() {
     suspects_.store(suspects, std::memory_order_relaxed);
 
     const std::shared_ptr<const Snapshot> before = snapshot();
+    date_models(*before, *next);
     if (next->instances == before->instances) return;
     std::vector<std::function<void(std::shared_ptr<const Snapshot>)>> subscribers;
     {

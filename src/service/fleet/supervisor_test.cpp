@@ -135,6 +135,20 @@ TEST_F(SupervisorTest, MakesInstancesReadyAndDownAsTheirProbesGo) {
     EXPECT_GE(published, 2);
 }
 
+TEST_F(SupervisorTest, DatesAModelOnceForAllLivesOfItsInstances) {
+    make({target("a", 1), target("b", 2)});
+    prober_->answers[1] = worker("life-1");
+    ASSERT_TRUE(turn_until([&] { return is("a", State::ready); }));
+    const std::int64_t created = find("a")->created;
+    EXPECT_GT(created, 0);
+    EXPECT_EQ(find("b")->created, 0);
+    prober_->answers[1] = worker("life-2");
+    prober_->answers[2] = worker("life-3");
+    ASSERT_TRUE(turn_until([&] { return is("b", State::ready); }));
+    EXPECT_EQ(find("a")->created, created);
+    EXPECT_EQ(find("b")->created, created);
+}
+
 TEST_F(SupervisorTest, PublishesOnlyWhenSomethingChanged) {
     make({target("a", 1)});
     prober_->answers[1] = worker("life-1");

@@ -36,12 +36,9 @@ http::Response readiness(const Lane& lane, const Front& front) {
 }
 
 http::Response models(const Lane& lane, std::string_view id) {
-    const std::int64_t created = lane.clock.unix_seconds();
     if (id.empty())
-        return json(any_ready(lane) ? 200 : 503,
-                    admin::render_models(lane.fleet.snapshot(), created));
-    if (auto body = admin::render_model(lane.fleet.snapshot(), id, created))
-        return json(200, *body);
+        return json(any_ready(lane) ? 200 : 503, admin::render_models(lane.fleet.snapshot()));
+    if (auto body = admin::render_model(lane.fleet.snapshot(), id)) return json(200, *body);
     return error_response({base::Code::not_found, fmt::format("The model `{}` does not exist.", id),
                            base::Origin::client, base::Retry::no, "model", "model_not_found"});
 }

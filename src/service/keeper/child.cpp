@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/base/assert.h"
+#include "common/base/seconds.h"
 
 namespace holdfast::keeper {
 namespace {
@@ -26,9 +27,6 @@ bool is_address(std::string_view text) {
     };
     return !text.empty() && text.size() <= 100 && std::ranges::all_of(text, fits);
 }
-
-double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
 }  // namespace
 
 Notification parse_notification(std::string_view datagram) {
@@ -61,11 +59,11 @@ Child::Command Child::next(base::Instant now) {
 std::string Child::overdue(base::Instant now) const {
     if (kill_at_.passed(now)) {
         if (phase_ == Phase::starting)
-            return fmt::format("not ready after {:g} s", seconds(limits_.start_max));
+            return fmt::format("not ready after {:g} s", base::seconds(limits_.start_max));
         return "did not stop in time";
     }
     if (phase_ == Phase::running && now - last_sign_ >= limits_.silence_max)
-        return fmt::format("no sign of progress for {:g} s", seconds(limits_.silence_max));
+        return fmt::format("no sign of progress for {:g} s", base::seconds(limits_.silence_max));
     return {};
 }
 

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/base/seconds.h"
 #include "service/keeper/process.h"
 
 namespace holdfast::keeper {
@@ -293,7 +294,7 @@ void Keeper::begin_drain() {
     }
     system_.send("STOPPING=1");
     say("stopping: running answers have {:g} s to end; a second signal stops at once",
-        std::chrono::duration<double>(options_.limits.drain_max).count());
+        base::seconds(options_.limits.drain_max));
     stage_ = Stage::draining_gateway;
     slots_[0]->child.stop(now, options_.limits.drain_max + options_.limits.leave_max);
 }

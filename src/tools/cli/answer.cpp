@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
+#include "common/base/seconds.h"
 #include "tools/cli/service.h"
 
 namespace holdfast::cli {
@@ -10,9 +11,6 @@ namespace {
 
 constexpr std::string_view dim = "\x1b[2m";
 constexpr std::string_view plain = "\x1b[0m";
-
-double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
 }  // namespace
 
 Answer::Answer(AnswerStyle style, int output, const base::Clock& clock)
@@ -84,12 +82,12 @@ void Answer::end() {
 std::string Answer::statistics() const {
     // A server that reports no usage sends about one token in a chunk.
     const std::uint64_t tokens = tokens_.value_or(pieces_);
-    const double generating = first_ ? seconds(last_ - *first_) : 0;
+    const double generating = first_ ? base::seconds(last_ - *first_) : 0;
     std::string text = fmt::format("{}{} tokens", tokens_ ? "" : "about ", tokens);
     if (generating > 0 && tokens > 1)
         text += fmt::format(", {:.1f} tokens/s", static_cast<double>(tokens - 1) / generating);
-    if (first_) text += fmt::format(", first after {:.2f} s", seconds(*first_ - began_));
-    text += fmt::format(", {:.2f} s in all", seconds(clock_.now() - began_));
+    if (first_) text += fmt::format(", first after {:.2f} s", base::seconds(*first_ - began_));
+    text += fmt::format(", {:.2f} s in all", base::seconds(clock_.now() - began_));
     if (finish_reason_ == "length") text += ", cut off at the token limit";
     return "[" + text + "]";
 }

@@ -15,7 +15,6 @@ namespace {
 using base::Code;
 
 constexpr std::size_t prompt_bytes_max = 8 * 1024 * 1024;
-constexpr int interrupted_exit = 130;  // 128 + SIGINT, as shells have it
 
 constexpr std::string_view help_text =
     "  /clear        forget the conversation\n"

@@ -7,6 +7,7 @@
 #include <array>
 #include <vector>
 
+#include "common/base/columns.h"
 #include "tools/cli/service.h"
 
 namespace holdfast::cli {
@@ -38,20 +39,6 @@ std::string duration_text(double seconds) {
 }
 
 using Row = std::vector<std::string>;
-
-std::string align(const std::vector<Row>& rows) {
-    std::vector<std::size_t> widths(rows[0].size());
-    for (const Row& row : rows)
-        for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-    std::string out;
-    for (const Row& row : rows) {
-        std::string line;
-        for (std::size_t i = 0; i < row.size(); ++i)
-            line += fmt::format("{:<{}}  ", row[i], widths[i]);
-        out += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
-    }
-    return out;
-}
 
 int complain(int fd, std::string_view text) {
     write_text(fd, fmt::format("holdfast: {}\n", text));
@@ -91,7 +78,7 @@ base::Result<std::string> status_table(std::string_view document) {
     const bool has_uptime = root["uptime_seconds"].get(uptime) == simdjson::SUCCESS;
     return fmt::format("holdfast {}, up {}, {} of {} instances ready\n\n{}",
                        text_of(root, "version"), has_uptime ? duration_text(uptime) : "-", ready,
-                       rows.size() - 1, align(rows));
+                       rows.size() - 1, base::align(rows, columns.size()));
 }
 
 int run_status(const StatusOptions& options, Streams streams, const base::Clock& clock) {

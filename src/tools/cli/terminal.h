@@ -16,6 +16,9 @@ struct Streams {
     int error = 2;
 };
 
+// Exit code of what Ctrl-C ended: 128 and the number of SIGINT, as shells have it.
+inline constexpr int interrupted_exit = 130;
+
 bool is_terminal(int fd);
 // Writes everything, or gives up when nobody reads any more.
 void write_text(int fd, std::string_view text);

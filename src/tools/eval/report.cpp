@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "common/base/columns.h"
 #include "common/json/writer.h"
-#include "tools/perf/table.h"
 
 namespace holdfast::eval {
 namespace {
@@ -100,7 +100,7 @@ std::string to_table(const std::string& corpus, const Task& task, const Result& 
                 fmt::format("{} is farthest away in passage {} at token {}\n", scores.name,
                             scores.agreement->worst_passage + 1, scores.agreement->worst_position);
     }
-    out += perf::align(rows, 1) + "\n" + after;
+    out += base::align(rows, 1) + "\n" + after;
     out += fmt::format(
         "RATIO, KL (nats), SAME TOP (likeliest token) and RELATIVE compare with {}.\n", base.name);
     if (task.recorded)

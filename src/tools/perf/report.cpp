@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "common/base/columns.h"
 #include "common/json/writer.h"
 #include "tools/perf/samples.h"
 #include "tools/perf/table.h"
@@ -93,7 +94,7 @@ std::string to_table(const Subject& subject, const Options& options, const Repor
                      : "-"});
         }
     }
-    out += "\n" + align(rows, 2) + "\n";
+    out += "\n" + base::align(rows, 2) + "\n";
     for (const Run& run : report.runs)
         out += fmt::format("{} thread{}: memory read at {:.1f} GB/s{}\n", run.threads,
                            run.threads == 1 ? "" : "s", summarize(run.bandwidth).median / 1e9,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "common/base/columns.h"
 #include "common/json/writer.h"
 #include "tools/perf/table.h"
 
@@ -100,7 +101,7 @@ std::string detailed(const Plan& plan, const Candidate& candidate) {
         append(row, one.fits ? rate_cells(one) : std::vector<std::string>(4, "-"));
         if (plan.prices && one.fits) costs += cost_line(precision, *plan.prices, one);
     }
-    out += perf::align(rows, 2) + notes(plan);
+    out += base::align(rows, 2) + notes(plan);
     return costs.empty() ? out : out + "\n" + costs;
 }
 
@@ -129,7 +130,7 @@ std::string overview(const Plan& plan) {
                                    format_bytes(least));
     }
     std::string out = describe(plan.hardware) + describe(plan.wish) + "\n";
-    out += (rows.size() > 1 ? perf::align(rows, 2) : std::string()) + missing + notes(plan);
+    out += (rows.size() > 1 ? base::align(rows, 2) : std::string()) + missing + notes(plan);
     return costs.empty() ? out : out + "\n" + costs;
 }
 
