@@ -9,6 +9,7 @@
 
 #include "common/http/characters.h"
 #include "common/http/client_connection.h"
+#include "common/http/response_reader.h"
 
 namespace holdfast::http {
 namespace {
@@ -95,9 +96,9 @@ public:
           watchdog_(std::make_shared<Watchdog>(loop, clock)),
           pool_(std::make_shared<ConnectionPool>(loop, clock, limits)) {}
 
-    loop::Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
-                                                             ClientDeadlines deadlines,
-                                                             Abort* abort);
+    loop::Task<base::Result<std::unique_ptr<ClientExchange>>> send(Url url, ClientRequest request,
+                                                                   ClientDeadlines deadlines,
+                                                                   Abort* abort);
     void forget(const Url& url) { pool_->forget(address_of(url)); }
     void stop() {
         pool_->stop();
@@ -105,7 +106,7 @@ public:
     }
 
 private:
-    using Attempt = base::Result<std::unique_ptr<Exchange>>;
+    using Attempt = base::Result<std::unique_ptr<ClientExchange>>;
 
     static std::string address_of(const Url& url) {
         return url.host + '|' + fmt::format_int(url.port).c_str();
@@ -185,7 +186,7 @@ loop::Task<base::Result<std::shared_ptr<ClientConnection>>> Client::Impl::connec
 loop::Task<Client::Impl::Attempt> Client::Impl::attempt(
     const std::string& address, const std::string& head, const ClientRequest& request,
     std::shared_ptr<ClientConnection> connection, base::Deadline deadline, bool& stale) {
-    auto exchange = std::make_unique<ClientExchange>(pool_, address, connection, request.method);
+    auto exchange = std::make_unique<ResponseReader>(pool_, address, connection, request.method);
     iovec parts[] = {
         {.iov_base = const_cast<char*>(head.data()), .iov_len = head.size()},
         {.iov_base = const_cast<char*>(request.body.data()), .iov_len = request.body.size()}};
@@ -208,10 +209,8 @@ loop::Task<Client::Impl::Attempt> Client::Impl::attempt(
     co_return std::unexpected(answered.error());
 }
 
-loop::Task<base::Result<std::unique_ptr<Exchange>>> Client::Impl::send(Url url,
-                                                                       ClientRequest request,
-                                                                       ClientDeadlines deadlines,
-                                                                       Abort* abort) {
+loop::Task<base::Result<std::unique_ptr<ClientExchange>>> Client::Impl::send(
+    Url url, ClientRequest request, ClientDeadlines deadlines, Abort* abort) {
     if (!is_valid(request)) {
         co_return base::fail(base::Code::invalid, "the request holds characters HTTP forbids");
     }
@@ -239,9 +238,10 @@ Client::Client(loop::Loop& loop, const base::Clock& clock, ClientLimits limits)
     : impl_(std::make_shared<Impl>(loop, clock, limits)) {}
 Client::~Client() { impl_->stop(); }
 
-loop::Task<base::Result<std::unique_ptr<Exchange>>> Client::send(Url url, ClientRequest request,
-                                                                 ClientDeadlines deadlines,
-                                                                 Abort* abort) {
+loop::Task<base::Result<std::unique_ptr<ClientExchange>>> Client::send(Url url,
+                                                                       ClientRequest request,
+                                                                       ClientDeadlines deadlines,
+                                                                       Abort* abort) {
     return impl_->send(std::move(url), std::move(request), deadlines, abort);
 }
 

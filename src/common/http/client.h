@@ -9,25 +9,13 @@
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/http/client_exchange.h"
 #include "common/http/limits.h"
 #include "common/http/message.h"
 #include "common/http/url.h"
 #include "common/loop/task.h"
 
 namespace holdfast::http {
-
-// A response whose body is read piece by piece. Destroying it before the end closes the
-// connection: that is how an instance learns that nobody wants the answer.
-class Exchange {
-public:
-    virtual ~Exchange() = default;
-    virtual int status() const = 0;
-    virtual const Headers& headers() const = 0;
-    // The next piece of the body, decoded from chunks; empty at the proper end. The view holds
-    // until the next call. A connection that ends early gives Code::unavailable, never an end.
-    virtual loop::Task<base::Result<std::string_view>> read_some(base::Deadline deadline) = 0;
-    virtual loop::Task<base::Result<std::string>> read_all(base::Deadline deadline) = 0;
-};
 
 struct ClientRequest {
     std::string method = "GET";
@@ -67,11 +55,11 @@ public:
 
     // Sends the request and reads the response's head. A kept-alive connection that turns out to
     // be closed before any response byte is replaced by a fresh one once, silently.
-    // `abort`, if given, must outlive the request and its Exchange.
+    // `abort`, if given, must outlive the request and its ClientExchange.
     // Errors: unavailable (connect, reset, garbage; Origin::instance), deadline, cancelled.
-    loop::Task<base::Result<std::unique_ptr<Exchange>>> send(Url url, ClientRequest request,
-                                                             ClientDeadlines deadlines,
-                                                             Abort* abort = nullptr);
+    loop::Task<base::Result<std::unique_ptr<ClientExchange>>> send(Url url, ClientRequest request,
+                                                                   ClientDeadlines deadlines,
+                                                                   Abort* abort = nullptr);
     // Drops idle connections to that address (the instance is gone).
     void forget(const Url& url);
 

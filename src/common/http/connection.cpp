@@ -176,6 +176,7 @@ loop::Task<void> Connection::refuse(Refusal refusal) {
 void Connection::begin_answer(RequestHead& head) {
     phase_ = Phase::handling;
     answer_ = Answer::none;
+    streamed_ = false;
     client_gone_ = false;
     // At the limit others may be waiting to be accepted: each answer makes room for one.
     keep_alive_ = head.keep_alive && shared_->open < shared_->limits.connections_max;
@@ -212,7 +213,8 @@ loop::Task<void> Connection::handle() {
 
 // Leaves the connection so that the client cannot take a broken answer for a whole one.
 void Connection::settle_answer() {
-    pending_head_ = std::string();
+    pending_ = std::string();
+    rest_waits_ = false;
     if (answer_ == Answer::finished) return;
     keep_alive_ = false;
     // A chunked stream tells by its missing end that it is incomplete; one that lasts until the

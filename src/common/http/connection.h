@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/http/parser.h"
+#include "common/http/request_reader.h"
 #include "common/http/response_head.h"
 #include "common/http/server.h"
 #include "common/http/stream.h"
@@ -61,6 +62,9 @@ public:
     void start(int status, Headers headers) override;
     loop::Task<base::Result<>> write(std::string_view bytes) override;
     loop::Task<base::Result<>> finish(std::string_view last) override;
+    void nudge(std::string_view bytes) override;
+    std::uint64_t bytes_sent() const override { return Stream::bytes_sent(); }
+    Framing framing() const override;
     bool client_gone() const override { return client_gone_; }
 
 private:
@@ -92,6 +96,7 @@ private:
     ConnectionLine connection_line() const;
     loop::Task<base::Result<>> send_rest(std::span<iovec> parts, base::Result<bool> tried);
     base::Result<> check_writable() const;
+    std::string take_pending();
 
     std::shared_ptr<ServerShared> shared_;
     asio::cancellation_signal cancel_handler_;
@@ -99,7 +104,10 @@ private:
     RequestReader reader_;
     std::string pipelined_;  // bytes that came after the current request
     FullInput full_input_;
-    std::string pending_head_;  // of a started stream, until its first write
+    // Of a started stream: what goes before its next write, the head or the rest of a nudge.
+    std::string pending_;
+    bool rest_waits_ = false;  // pending_ is the rest of a nudge
+    bool writing_ = false;     // a write waits for the client
     Phase phase_ = Phase::idle;
     Answer answer_ = Answer::none;
     bool served_one_ = false;
@@ -108,6 +116,7 @@ private:
     bool http_11_ = true;
     bool head_only_ = false;
     bool chunked_ = false;
+    bool streamed_ = false;  // this answer was started, not sent whole
     Connection* previous_ = nullptr;
     Connection* next_ = nullptr;
     bool linked_ = false;

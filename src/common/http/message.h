@@ -30,6 +30,9 @@ private:
     std::vector<Field> fields_;
 };
 
+// RFC 9112, section 6: how the end of a body is known.
+enum class Framing : std::uint8_t { none, length, chunked, until_close };
+
 struct Request {
     std::string method;  // "GET", "POST", ...
     std::string path;    // decoded path without query, starts with '/'

@@ -8,6 +8,7 @@
 
 #include "common/base/assert.h"
 #include "common/http/parser.h"
+#include "common/http/request_reader.h"
 
 namespace holdfast::http {
 namespace {

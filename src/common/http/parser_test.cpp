@@ -1,4 +1,5 @@
 #include "common/http/parser.h"
+#include "common/http/request_reader.h"
 
 #include <gtest/gtest.h>
 

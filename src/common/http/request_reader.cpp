@@ -1,7 +1,8 @@
+#include "common/http/request_reader.h"
+
 #include <algorithm>
 
 #include "common/http/characters.h"
-#include "common/http/parser.h"
 
 namespace holdfast::http {
 

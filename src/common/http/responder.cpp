@@ -40,7 +40,9 @@ loop::Task<base::Result<>> Connection::send_rest(std::span<iovec> parts, base::R
             head.assign(first, parts.front().iov_len);
             parts.front() = part(head);
         }
+        writing_ = true;
         sent = co_await Stream::write(parts, shared_->limits.write_ms_max);
+        writing_ = false;
     }
     if (!tried || !sent) {
         answer_ = Answer::broken;
@@ -79,13 +81,19 @@ void Connection::start(int status, Headers headers) {
     HF_ASSERT(answer_ == Answer::none || answer_ == Answer::broken);
     if (answer_ == Answer::broken) return;
     answer_ = Answer::started;
+    streamed_ = true;
     if (has_no_body(status)) head_only_ = true;
     chunked_ = http_11_ && !head_only_;
     if (shared_->draining || !http_11_) keep_alive_ = false;
-    append_response_head(pending_head_, status, headers,
+    append_response_head(pending_, status, headers,
                          shared_->date_line.text(shared_->clock.unix_seconds()), connection_line());
-    if (http_11_ && !has_no_body(status)) pending_head_.append("Transfer-Encoding: chunked\r\n");
-    pending_head_.append("\r\n");
+    if (http_11_ && !has_no_body(status)) pending_.append("Transfer-Encoding: chunked\r\n");
+    pending_.append("\r\n");
+}
+
+std::string Connection::take_pending() {
+    rest_waits_ = false;
+    return std::exchange(pending_, std::string());
 }
 
 loop::Task<base::Result<>> Connection::write(std::string_view bytes) {
@@ -95,7 +103,7 @@ loop::Task<base::Result<>> Connection::write(std::string_view bytes) {
     // An empty chunk would end the stream.
     const bool framed = chunked_ && !bytes.empty();
     const ChunkSizeLine size(bytes.size());
-    const std::string head = std::exchange(pending_head_, std::string());
+    const std::string head = take_pending();
     iovec parts[] = {part(head), part(framed ? size.view() : std::string_view()), part(bytes),
                      part(framed ? "\r\n" : "")};
     std::span<iovec> rest = parts;
@@ -110,7 +118,7 @@ loop::Task<base::Result<>> Connection::finish(std::string_view last) {
     if (head_only_) last = {};
     const bool framed = chunked_ && !last.empty();
     const ChunkSizeLine size(last.size());
-    const std::string head = std::exchange(pending_head_, std::string());
+    const std::string head = take_pending();
     const std::string_view end = framed ? "\r\n0\r\n\r\n" : chunked_ ? "0\r\n\r\n" : "";
     iovec parts[] = {part(head), part(framed ? size.view() : std::string_view()), part(last),
                      part(end)};
@@ -119,6 +127,31 @@ loop::Task<base::Result<>> Connection::finish(std::string_view last) {
     if (!tried || !*tried) HF_CO_TRY(co_await send_rest(rest, std::move(tried)));
     answer_ = Answer::finished;
     co_return base::Result<>();
+}
+
+void Connection::nudge(std::string_view bytes) {
+    HF_ASSERT(answer_ == Answer::started || answer_ == Answer::broken);
+    if (writing_ || !check_writable()) return;
+    if (!rest_waits_ && !head_only_) {
+        if (chunked_) pending_.append(ChunkSizeLine(bytes.size()).view());
+        pending_.append(bytes).append(chunked_ ? "\r\n" : "");
+    }
+    const std::uint64_t before = Stream::bytes_sent();
+    iovec parts[] = {part(pending_)};
+    std::span<iovec> rest = parts;
+    if (!try_write(rest)) {
+        answer_ = Answer::broken;
+        client_left();
+        return;
+    }
+    pending_.erase(0, Stream::bytes_sent() - before);
+    rest_waits_ = !pending_.empty();
+}
+
+Framing Connection::framing() const {
+    if (answer_ == Answer::none) return Framing::none;
+    if (!streamed_) return Framing::length;
+    return chunked_ ? Framing::chunked : Framing::until_close;
 }
 
 }  // namespace holdfast::http

@@ -37,6 +37,17 @@ public:
     virtual loop::Task<base::Result<>> write(std::string_view bytes) = 0;
     // The terminating chunk; `last` goes before it in the same write.
     virtual loop::Task<base::Result<>> finish(std::string_view last = {}) = 0;
+    // One chunk for a client that has nothing to read, such as a comment that keeps the connection
+    // alive: may be called while nobody is in `write`, and never waits. What the kernel does not
+    // take at once goes before the next write. Does nothing while a write is under way, or while
+    // the rest of an earlier one waits.
+    virtual void nudge(std::string_view bytes) = 0;
+
+    // Bytes that the kernel has taken for this client's socket since it was accepted, heads and
+    // framing included.
+    virtual std::uint64_t bytes_sent() const = 0;
+    // How the end of the answer is told; none before it has begun.
+    virtual Framing framing() const = 0;
 
     // The client closed its connection (also its sending half) while the answer was under way.
     // When that happens the handler's pending wait is cancelled (asio cancellation, terminal) too;

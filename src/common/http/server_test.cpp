@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "common/http/parser.h"
 #include "common/http/refused_requests.h"
 #include "common/http/test_world.h"
 #include "common/loop/sleep.h"
@@ -191,6 +192,70 @@ TEST(Server, StreamsInChunksAndUntilCloseForOldClients) {
     EXPECT_TRUE(answer.ends_with("\r\n\r\nonetwothree")) << answer;
     EXPECT_FALSE(answer.contains("chunked"));
     EXPECT_EQ(old.end(), RawSocket::End::closed);
+}
+
+loop::Task<void> nudge_and_write(Request, Responder& responder) {
+    const std::uint64_t before = responder.bytes_sent();
+    EXPECT_EQ(responder.framing(), Framing::none);
+    responder.start(200, Headers());
+    responder.nudge(": a");
+    EXPECT_GT(responder.bytes_sent(), before);
+    const auto written = co_await responder.write("text");
+    EXPECT_TRUE(written);
+    responder.nudge(": b");
+    co_await responder.finish("end");
+}
+
+TEST(Server, NudgesAClientBetweenWrites) {
+    TestServer server(nudge_and_write);
+    RawSocket client = server.connect();
+    client.send(get);
+    client.read_until("\r\n\r\n");
+    EXPECT_EQ(client.read_until("0\r\n\r\n"),
+              "3\r\n: a\r\n4\r\ntext\r\n3\r\n: b\r\n3\r\nend\r\n0\r\n\r\n");
+    RawSocket old = server.connect();
+    old.send("GET / HTTP/1.0\r\n\r\n");
+    EXPECT_TRUE(old.read_to_end().ends_with("\r\n\r\n: atext: bend"));
+}
+
+// Nudges until the kernel takes no more, and then for a while.
+loop::Task<void> nudge_for_long(Request, Responder& responder) {
+    responder.start(200, Headers());
+    const std::string piece(100'000, 'x');
+    std::uint64_t before = 0;
+    do {
+        before = responder.bytes_sent();
+        responder.nudge(piece);
+    } while (responder.bytes_sent() != before);
+    for (int i = 0; i < 1000; ++i) responder.nudge(piece);
+    EXPECT_EQ(responder.bytes_sent(), before);
+    EXPECT_EQ(responder.framing(), Framing::chunked);
+    co_await responder.finish("end");
+    EXPECT_GT(responder.bytes_sent(), before);
+}
+
+TEST(Server, KeepsNoMoreThanOneNudgeForAClientThatDoesNotRead) {
+    std::promise<void> asked;
+    TestServer server([&asked](Request request, Responder& responder) {
+        asked.set_value();
+        return nudge_for_long(std::move(request), responder);
+    });
+    RawSocket client = RawSocket::connect(server.port(), 4096);
+    client.send(get);
+    asked.get_future().wait();
+    std::string rest = client.read_until("\r\n\r\n").empty() ? "" : client.read_until("0\r\n\r\n");
+    ChunkDecoder decoder;
+    std::string body;
+    std::string_view left = rest;
+    while (!decoder.done() && !left.empty()) {
+        const auto step = decoder.next(left);
+        ASSERT_TRUE(step && step->consumed > 0);
+        body += step->data;
+        left.remove_prefix(step->consumed);
+    }
+    EXPECT_TRUE(decoder.done());
+    EXPECT_TRUE(body.ends_with("xend"));
+    EXPECT_EQ((body.size() - 3) % 100'000, 0U);
 }
 
 loop::Task<void> break_off(Request request, Responder& responder) {

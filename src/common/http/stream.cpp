@@ -122,6 +122,7 @@ base::Result<bool> Stream::try_write(std::span<iovec>& parts) {
             return lost("the connection was lost while sending");
         }
         std::size_t left = static_cast<std::size_t>(sent);
+        sent_ += left;
         while (!parts.empty() && left >= parts.front().iov_len) {
             left -= parts.front().iov_len;
             parts = parts.subspan(1);

@@ -57,6 +57,7 @@ public:
     void clear_deadline() { watchdog_->clear(*this); }
     base::Instant now() const { return watchdog_->now(); }
 
+    std::uint64_t bytes_sent() const { return sent_; }  // that the kernel has taken so far
     bool is_open() const { return static_cast<bool>(socket_); }
     bool expired_once() const { return expired_; }
     void shutdown_send();
@@ -87,6 +88,7 @@ private:
     base::UniqueFd socket_;
     loop::Wakeup input_;
     loop::Wakeup output_;
+    std::uint64_t sent_ = 0;
     bool registered_ = false;
     bool watching_ = false;
     bool input_ready_ = false;      // something has come since a read found nothing

@@ -117,7 +117,7 @@ public:
         const auto deadlines = deadlines_for(head_max);
         auto sent = co_await client_.send(url, std::move(request), deadlines);
         if (!sent) co_return unreachable(sent.error());
-        http::Exchange& exchange = **sent;
+        http::ClientExchange& exchange = **sent;
         if (exchange.status() != 200) {
             const base::Deadline deadline = base::Deadline::after(clock_, seconds(10));
             auto text = co_await exchange.read_all(deadline);

@@ -1,8 +1,7 @@
-// Reads one response from a client's connection.
+#include "common/http/response_reader.h"
+
 #include <algorithm>
 #include <cstring>
-
-#include "common/http/client_connection.h"
 
 namespace holdfast::http {
 namespace {
@@ -18,7 +17,7 @@ std::unexpected<base::Error> unavailable(std::string what) {
 
 }  // namespace
 
-ClientExchange::ClientExchange(std::shared_ptr<ConnectionPool> pool, std::string address,
+ResponseReader::ResponseReader(std::shared_ptr<ConnectionPool> pool, std::string address,
                                std::shared_ptr<ClientConnection> connection, std::string method)
     : pool_(std::move(pool)),
       address_(std::move(address)),
@@ -26,13 +25,13 @@ ClientExchange::ClientExchange(std::shared_ptr<ConnectionPool> pool, std::string
       method_(std::move(method)),
       scanner_({pool_->limits.head_bytes_max, 1000}) {}
 
-ClientExchange::~ClientExchange() {
+ResponseReader::~ResponseReader() {
     if (connection_) connection_->close();
     pool_->give_back_buffer(std::move(buffer_));
 }
 
 // Takes what one read brings behind what is still unread. False if there was nothing after all.
-base::Result<bool> ClientExchange::receive(Stream::Wake wake) {
+base::Result<bool> ResponseReader::receive(Stream::Wake wake) {
     connection_->clear_deadline();
     if (wake == Stream::Wake::cancelled) {
         return base::fail(base::Code::cancelled, "the wait for the answer was cancelled");
@@ -56,7 +55,7 @@ base::Result<bool> ClientExchange::receive(Stream::Wake wake) {
     return true;
 }
 
-loop::Task<base::Result<>> ClientExchange::read_head(base::Deadline deadline) {
+loop::Task<base::Result<>> ResponseReader::read_head(base::Deadline deadline) {
     while (true) {
         connection_->set_deadline(deadline);
         const Stream::Wake wake = co_await connection_->wait_input();
@@ -75,7 +74,7 @@ loop::Task<base::Result<>> ClientExchange::read_head(base::Deadline deadline) {
 }
 
 // True when the final head is complete.
-base::Result<bool> ClientExchange::scan_head() {
+base::Result<bool> ResponseReader::scan_head() {
     while (begin_ < end_) {
         const std::string_view bytes(buffer_.data() + begin_, end_ - begin_);
         const auto size = scanner_.scan(bytes);
@@ -93,7 +92,7 @@ base::Result<bool> ClientExchange::scan_head() {
     return false;
 }
 
-loop::Task<base::Result<std::string_view>> ClientExchange::read_some(base::Deadline deadline) {
+loop::Task<base::Result<std::string_view>> ResponseReader::read_some(base::Deadline deadline) {
     while (true) {
         if (done_) co_return std::string_view();
         if (!connection_) co_return unavailable("the connection has been lost before");
@@ -122,7 +121,7 @@ loop::Task<base::Result<std::string_view>> ClientExchange::read_some(base::Deadl
     }
 }
 
-base::Result<std::string_view> ClientExchange::on_end() {
+base::Result<std::string_view> ResponseReader::on_end() {
     connection_->close();
     connection_.reset();
     if (head_.framing != Framing::until_close) {
@@ -133,7 +132,7 @@ base::Result<std::string_view> ClientExchange::on_end() {
 }
 
 // The body's bytes among those received.
-base::Result<std::string_view> ClientExchange::take_piece() {
+base::Result<std::string_view> ResponseReader::take_piece() {
     if (head_.framing == Framing::chunked) return take_chunks();
     std::size_t size = end_ - begin_;
     if (head_.framing == Framing::length) size = std::min<std::uint64_t>(size, left_);
@@ -147,7 +146,7 @@ base::Result<std::string_view> ClientExchange::take_piece() {
 }
 
 // Takes the framing off in place, so that one read gives one piece however many chunks it held.
-base::Result<std::string_view> ClientExchange::take_chunks() {
+base::Result<std::string_view> ResponseReader::take_chunks() {
     char* const start = buffer_.data() + begin_;
     std::size_t size = 0;
     while (begin_ < end_ && !chunks_.done()) {
@@ -163,7 +162,7 @@ base::Result<std::string_view> ClientExchange::take_chunks() {
 }
 
 // The connection serves the next request, unless the peer said otherwise or sent too much.
-void ClientExchange::body_done() {
+void ResponseReader::body_done() {
     done_ = true;
     if (keep_ && head_.keep_alive && begin_ == end_) {
         pool_->give_back(address_, std::move(connection_));
@@ -173,7 +172,7 @@ void ClientExchange::body_done() {
     connection_.reset();
 }
 
-loop::Task<base::Result<std::string>> ClientExchange::read_all(base::Deadline deadline) {
+loop::Task<base::Result<std::string>> ResponseReader::read_all(base::Deadline deadline) {
     std::string body;
     while (true) {
         HF_CO_TRY_ASSIGN(const std::string_view piece, co_await read_some(deadline));
