@@ -84,6 +84,7 @@ base::Result<> Answer::submit(engine::Engine& engine) {
     outline_ = request;
     request.prompt = std::move(prompt);
     request.resume = std::move(resume);
+    progress_ = engine.stats().progress;
     HF_TRY_ASSIGN(stream_,
                   engine.submit(std::move(request), deadline_, [bell = bell_] { bell->ring(); }));
     return {};
@@ -175,7 +176,16 @@ void Answer::start() {
     call_.responder.start(200, std::move(fields));
 }
 
+// The engine has worked since the last call. Only then a ping is worth sending: whoever hears one
+// may go on waiting, however long the prompt is.
+bool Answer::moved() {
+    const std::uint64_t progress = worker_.serving_.engine->stats().progress;
+    return std::exchange(progress_, progress) != progress;
+}
+
 loop::Task<void> Answer::write_stream() {
+    const base::Duration ping_every =
+        read_ping_every(call_.request.headers, worker_.settings_.ping_every);
     base::Instant last_write = worker_.clock_.now();
     while (!call_.responder.client_gone()) {
         out_.clear();
@@ -199,9 +209,8 @@ loop::Task<void> Answer::write_stream() {
             ended_ = written.has_value();
             co_return;
         }
-        const base::Duration ping_every = worker_.settings_.ping_every;
         const base::Duration silence = worker_.clock_.now() - last_write;
-        if (out_.empty() && silence >= ping_every) out_ = ": ping\n\n";
+        if (out_.empty() && silence >= ping_every && moved()) out_ = ": ping\n\n";
         if (!out_.empty()) {
             start();
             const auto written = co_await call_.responder.write(out_);
@@ -213,7 +222,7 @@ loop::Task<void> Answer::write_stream() {
                 co_await loop::sleep_for(std::chrono::duration_cast<base::Duration>(gap));
             }
         } else if (step == Step::waiting) {
-            co_await bell_->wait(ping_every - silence);
+            co_await bell_->wait(silence < ping_every ? ping_every - silence : ping_every);
         }
     }
 }

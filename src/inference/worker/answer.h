@@ -33,6 +33,7 @@ private:
     loop::Task<void> refuse(base::Error error);
     void observe(const chat::Event& event);
     void start();
+    bool moved();
     http::Headers headers(std::string_view content_type) const;
     void log() const;
 
@@ -46,6 +47,7 @@ private:
     std::unique_ptr<engine::Stream> stream_;
     std::optional<base::Error> error_;
     std::string out_;
+    std::uint64_t progress_ = 0;  // of the engine, at the last ping
     bool started_ = false;
     bool has_tokens_ = false;
     bool ended_ = false;  // the client has the whole answer

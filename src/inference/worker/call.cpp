@@ -1,5 +1,6 @@
 #include "inference/worker/call.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace holdfast::worker {
@@ -39,6 +40,15 @@ std::uint32_t read_attempt(const http::Headers& headers) {
     const auto text = headers.find("x-holdfast-attempt");
     const auto number = text ? read_number(*text) : std::nullopt;
     return number && *number <= 1000 ? static_cast<std::uint32_t>(*number) : 0;
+}
+
+base::Duration read_ping_every(const http::Headers& headers, base::Duration usual) {
+    constexpr std::uint64_t at_least = 10, at_most = 1'000'000;
+    const auto text = headers.find("x-holdfast-ping-ms");
+    const auto number = text ? read_number(*text) : std::nullopt;
+    if (!number) return usual;
+    return std::min<base::Duration>(
+        usual, std::chrono::milliseconds(std::clamp(*number, at_least, at_most)));
 }
 
 base::Result<> check_fingerprint(const http::Headers& headers, const std::string& own) {

@@ -27,6 +27,9 @@ struct Worker::Call {
 base::Result<base::Deadline> read_deadline(const http::Headers& headers, base::Instant now);
 // x-holdfast-attempt; 0 without a valid one.
 std::uint32_t read_attempt(const http::Headers& headers);
+// x-holdfast-ping-ms: how often the caller wants to hear that there is progress. Never more seldom
+// than `usual`, and not more often than every 10 ms.
+base::Duration read_ping_every(const http::Headers& headers, base::Duration usual);
 base::Result<> check_fingerprint(const http::Headers& headers, const std::string& own);
 
 }  // namespace holdfast::worker

@@ -23,7 +23,7 @@ namespace holdfast::worker {
 
 struct Settings {
     std::string model;                             // the name that clients ask for
-    std::chrono::milliseconds ping_every{10'000};  // a comment into streams that say nothing else
+    std::chrono::milliseconds ping_every{10'000};  // a comment into streams that only make progress
     double tokens_per_second = 0;    // most events a second in one stream; 0: as fast as it goes
     std::uint32_t pool_threads = 2;  // parse and tokenize
     std::uint32_t preparing_max = 1024;  // requests in or before the pool; above: overloaded

@@ -327,8 +327,38 @@ TEST(Worker, PingsWhileAStreamSaysNothing) {
     auto socket = world.connect();
     socket.send(World::post(chat_path, hello_stream));
     const auto script = engine->await_request();
-    socket.read_until(": ping\n\n");
-    socket.read_until(": ping\n\n");
+    for (std::uint64_t progress = 1; progress < 4; ++progress) {
+        engine->set_stats({.progress = progress, .running = 1});
+        EXPECT_TRUE(socket.read_until(": ping\n\n").ends_with(": ping\n\n"));
+    }
+    script->end();
+    EXPECT_THAT(socket.read_until("[DONE]"), Not(HasSubstr(": ping")));
+}
+
+TEST(Worker, SendsNoPingWhileItsEngineStandsStill) {
+    World world(std::chrono::milliseconds(1));
+    const auto engine = std::make_shared<FakeEngine>();
+    world.adopt(engine);
+    engine->set_stats({.progress = 7, .running = 1});
+    auto socket = world.connect();
+    socket.send(World::post(chat_path, hello_stream));
+    const auto script = engine->await_request();
+    for (int i = 0; i < 50; ++i) world.get("/livez");
+    script->end();
+    const std::string answer = socket.read_until("[DONE]");
+    EXPECT_THAT(answer, HasSubstr("[DONE]"));
+    EXPECT_THAT(answer, Not(HasSubstr(": ping")));
+}
+
+TEST(Worker, PingsAsOftenAsItIsAskedTo) {
+    World world;
+    const auto engine = std::make_shared<FakeEngine>();
+    world.adopt(engine);
+    auto socket = world.connect();
+    socket.send(World::post(chat_path, hello_stream, "x-holdfast-ping-ms: 1\r\n"));
+    const auto script = engine->await_request();
+    engine->set_stats({.progress = 1, .running = 1});
+    EXPECT_TRUE(socket.read_until(": ping\n\n").ends_with(": ping\n\n"));
     script->end();
     socket.read_until("[DONE]");
 }
