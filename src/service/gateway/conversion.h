@@ -2,64 +2,54 @@
 // another one where the first fails. Nothing is generated, so an attempt can always be repeated.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <variant>
-#include <vector>
 
-#include "common/http/message.h"
-#include "common/http/server.h"
-#include "common/loop/task.h"
 #include "common/upstream/tokenization.h"
-#include "service/gateway/lane.h"
+#include "service/gateway/endpoint.h"
+#include "service/gateway/work.h"
 
 namespace holdfast::gateway {
 
-// Lives as long as its handler's call; loop thread only.
-class Conversion {
+class Conversion final : public Endpoint, private Work {
 public:
     static bool handles(std::string_view path);
 
-    Conversion(Lane& lane, http::Request request, http::Responder& responder);
-    ~Conversion();
-    Conversion(const Conversion&) = delete;
-    Conversion& operator=(const Conversion&) = delete;
+    Conversion(Context& context, std::string_view path);
 
-    loop::Task<void> run();
+    // Endpoint.
+    std::string_view name() const override { return path().substr(1); }
+    std::string_view methods() const override { return "POST"; }
+    base::Result<> parse(const http::Request& request) override;
+    std::string_view model() const override;
+    std::optional<Journal::Opening> opening() const override { return Journal::Opening{}; }
+    loop::Task<base::Result<>> answer() override;
 
 private:
-    // How an attempt ended that brought no answer.
-    struct Loss {
-        base::Error error;
-        fleet::Outcome outcome = fleet::Outcome::lost;
-    };
+    // Work.
+    Need need() const override;
+    base::Result<upstream::UpstreamCall> call(const fleet::Instance& instance) override;
+    void add_headers(http::Headers&) const override {}
+    std::uint64_t bytes_max(const fleet::Instance& instance) const override;
+    base::Error refusal(const fleet::Instance& instance, int status,
+                        std::string_view body) const override;
+    base::Result<> begin(const fleet::Instance& instance, const http::Headers& headers) override;
+    base::Result<bool> take(std::string_view piece) override;
+    base::Result<> ended() override;
+    bool streams() const override { return false; }
+    loop::Task<base::Result<>> pass_on() override;
+    loop::Task<base::Result<>> finish() override;
+    bool begun() const override { return false; }
+    std::uint64_t gained() const override { return 0; }
+    bool prepare_to_go_on() override { return true; }
 
-    base::Result<> parse();
-    base::Result<> admit();
-    loop::Task<base::Result<std::string>> relay();
-    loop::Task<std::expected<std::string, Loss>> attempt(const Placed& placed,
-                                                         upstream::UpstreamCall call);
-    loop::Task<base::Result<>> pace(const Loss& loss);
-    base::Result<upstream::UpstreamCall> encode(const fleet::Instance& instance) const;
-    base::Result<std::string> translate(std::string_view body,
-                                        const fleet::Instance& instance) const;
-    const std::string& model() const;
-    loop::Task<void> answer(const base::Result<std::string>& outcome);
-    void settle(const base::Result<std::string>& outcome) const;
+    std::string_view path() const;
+    base::Result<std::string> translate() const;
 
-    Lane& lane_;
-    http::Request http_;
-    http::Responder& responder_;
-    base::Instant arrived_;
-    base::Deadline deadline_;
-    std::string request_id_;
+    Context& context_;
     std::variant<dialect::TokenizeRequest, dialect::DetokenizeRequest> request_;
-    std::optional<Journal::EntryId> entry_;
-    std::vector<std::string> busy_;      // instances that cannot take it
-    std::optional<base::Error> unable_;  // why the last of them offers no such thing
-    std::string last_instance_;
-    std::uint32_t attempts_ = 0, fruitless_ = 0;
-    int status_ = 200;
+    std::uint32_t instance_context_ = 0;
+    std::string body_;  // of the instance's answer, then of ours
 };
 
 }  // namespace holdfast::gateway

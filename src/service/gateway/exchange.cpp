@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "common/http/request_rules.h"
 #include "common/telemetry/access.h"
 
@@ -11,152 +9,174 @@ namespace holdfast::gateway {
 
 namespace {
 
-constexpr std::string_view timeout_header = "x-holdfast-timeout-ms";
-
 std::string retry_after(const base::Error& error) {
     return error.code == base::Code::overloaded ? "1" : "5";
 }
 
-}  // namespace
-
-// The client may ask for a shorter time than the gateway allows, never for a longer one.
-base::Result<std::chrono::milliseconds> total_time(const http::Headers& headers,
-                                                   std::chrono::milliseconds limit) {
-    const auto asked = headers.find(timeout_header);
-    if (!asked) return limit;
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(asked->data(), asked->data() + asked->size(), value);
-    if (error != std::errc() || end != asked->data() + asked->size() || value < 1)
-        return base::fail_field(timeout_header,
-                                "The header {} must be a whole number of "
-                                "milliseconds above 0.",
-                                timeout_header);
-    return std::min(limit, std::chrono::milliseconds(std::min<std::int64_t>(value, limit.count())));
+bool is_listed(std::string_view methods, std::string_view method) {
+    return methods == method || methods.starts_with(std::string(method) + ", ") ||
+           methods.ends_with(", " + std::string(method));
 }
 
-Exchange::Exchange(Lane& lane, const dialect::Dialect& dialect, http::Request request,
+base::Error no_such_path(std::string_view path) {
+    return {base::Code::not_found,
+            fmt::format("There is nothing at {}.", path),
+            base::Origin::client,
+            base::Retry::no,
+            "",
+            "not_found"};
+}
+
+base::Error wrong_method(std::string_view allowed) {
+    return {base::Code::invalid,
+            fmt::format("This path takes {} only.", allowed),
+            base::Origin::client,
+            base::Retry::no,
+            "",
+            "method_not_allowed"};
+}
+
+double seconds(base::Duration time) { return std::chrono::duration<double>(time).count(); }
+
+}  // namespace
+
+Exchange::Exchange(Lane& lane, const Front& front, http::Request request,
                    http::Responder& responder)
-    : lane_(lane),
-      dialect_(dialect),
+    : context_{.lane = lane,
+               .responder = responder,
+               .arrived = lane.clock.now(),
+               .request_id = {},
+               .allowance = {},
+               .entry = {},
+               .record = {}},
       http_(std::move(request)),
-      responder_(responder),
-      arrived_(lane.clock.now()) {}
+      endpoint_(find_endpoint(context_, front, http_.path)) {}
 
 Exchange::~Exchange() {
-    if (entry_) lane_.journal.close(*entry_);
+    if (context_.entry) context_.lane.journal.close(*context_.entry);
 }
 
 loop::Task<void> Exchange::run() {
     identify();
     base::Result<> outcome = parse();
     if (outcome) outcome = admit();
-    if (outcome) {
-        begin_relay();
-        outcome = co_await relay_->run();
-        metrics_->running.add(-1);
-    }
+    if (outcome) outcome = co_await endpoint_->answer();
     if (!outcome) co_await refuse(outcome.error());
     settle(outcome);
 }
 
-void Exchange::identify() { request_id_ = http::request_id(http_.headers, lane_.entropy); }
-
-base::Result<> Exchange::parse() {
-    HF_TRY_ASSIGN(const auto total, total_time(http_.headers, lane_.options.timeouts.total));
-    deadline_ = base::Deadline(arrived_ + total);
-    HF_TRY(http::check_json_body(http_.headers));
-    HF_TRY_ASSIGN(request_, dialect_.parse(http_.body));
-    // Where the client leaves chance to us, it must be the same chance on every attempt.
-    if (!request_.sampling.seed) request_.sampling.seed = lane_.entropy.next() >> 1;
-    return {};
+void Exchange::identify() {
+    context_.request_id = http::request_id(http_.headers, context_.lane.entropy);
 }
 
-// A request is let in when the journal can hold it: from here on it survives its instance.
+base::Result<> Exchange::parse() {
+    if (!endpoint_) return std::unexpected(no_such_path(http_.path));
+    if (!is_listed(endpoint_->methods(), http_.method))
+        return std::unexpected(wrong_method(endpoint_->methods()));
+    HF_TRY_ASSIGN(context_.allowance,
+                  settle_allowance(context_.lane.options, http_.headers, context_.arrived));
+    if (http_.method == "POST") HF_TRY(http::check_json_body(http_.headers));
+    return endpoint_->parse(http_);
+}
+
+// A request that needs an instance is let in when the journal can hold it: from here on it survives
+// that instance.
 base::Result<> Exchange::admit() {
+    Lane& lane = context_.lane;
+    std::optional<Journal::Opening> opening = endpoint_->opening();
+    if (!opening) return {};
     // Only names of models that exist become labels.
-    metrics_ = &lane_.metrics.of(lane_.fleet.knows(request_.model) ? request_.model : "unknown");
-    metrics_->incoming.add();
-    lane_.budget.deposit();
-    auto entry =
-        lane_.journal.open(request_id_, *request_.sampling.seed, dialect_.path, http_.body);
+    if (endpoint_->generates()) {
+        const std::string_view known = known_model();
+        context_.metrics = &lane.metrics.of(known.empty() ? "unknown" : known);
+        context_.metrics->incoming.add();
+    }
+    lane.budget.deposit();
+    opening->request_id = context_.request_id;
+    opening->path = http_.path;
+    opening->body = http_.body;
+    opening->deadline = context_.allowance.deadline;
+    auto entry = lane.journal.open(*opening);
     if (!entry)
         return std::unexpected(base::Error{
             base::Code::overloaded, "The gateway is at its limit of requests in flight.",
             base::Origin::self, base::Retry::later, "", "overloaded"});
-    entry_ = *entry;
+    context_.entry = *entry;
     http_.body = {};
     return {};
 }
 
-void Exchange::begin_relay() {
-    dialect::AnswerHead head{std::string(dialect_.id_prefix) + base::random_hex(lane_.entropy, 12),
-                             lane_.clock.unix_seconds(), request_.model};
-    metrics_->running.add(1);
-    relay_.emplace(lane_, request_, dialect_, std::move(head), responder_, request_id_, *entry_,
-                   arrived_, deadline_, *metrics_);
-}
-
 loop::Task<void> Exchange::refuse(const base::Error& error) {
-    if (error.code == base::Code::cancelled || responder_.client_gone()) {
+    if (error.code == base::Code::cancelled || context_.responder.client_gone()) {
         status_ = 499;  // nginx's code for a client that closed its connection; for the log only
         co_return;
     }
     base::Error shown = error;
-    shown.what += fmt::format(" (request id {})", request_id_);
-    if (relay_ && relay_->record().head_sent) {
-        (void)co_await relay_->end_with(shown);
+    shown.what += fmt::format(" (request id {})", context_.request_id);
+    if (context_.record.head_sent) {
+        (void)co_await endpoint_->end_with(shown);
         co_return;
     }
-    dialect::ErrorAnswer answer = dialect_.render_error(shown);
+    dialect::ErrorAnswer answer =
+        endpoint_ ? endpoint_->render_error(shown) : dialect::openai_error(shown);
     status_ = answer.status;
     http::Response response{answer.status, {}, std::move(answer.body)};
     response.headers.add("Content-Type", "application/json");
-    response.headers.add("x-request-id", request_id_);
+    response.headers.add("x-request-id", context_.request_id);
+    if (error.tag == "method_not_allowed")
+        response.headers.add("Allow", std::string(endpoint_->methods()));
     if (answer.status == 429 || answer.status == 503)
         response.headers.add("Retry-After", retry_after(error));
-    (void)co_await responder_.send(std::move(response));
+    (void)co_await context_.responder.send(std::move(response));
 }
 
 void Exchange::settle(const base::Result<>& outcome) {
-    static const RelayRecord nothing;
-    const RelayRecord& record = relay_ ? relay_->record() : nothing;
-    const base::Duration took = lane_.clock.now() - arrived_;
-    const std::string_view finish =
-        outcome ? std::string_view(record.finish) : base::name(outcome.error().code);
-    lane_.counters.add(dialect_.name, metrics_ ? metrics_->model : "", status_, finish);
-    if (metrics_ && record.attempts > 0) {
-        metrics_->duration.observe(std::chrono::duration<double>(took).count());
-        metrics_->queued.observe(std::chrono::duration<double>(record.queued).count());
-    }
-    if (metrics_ && record.usage) {
-        metrics_->prompt_tokens.add(record.usage->prompt_tokens);
-        metrics_->generation_tokens.add(record.usage->completion_tokens);
-        metrics_->reasoning_tokens.add(record.usage->reasoning_tokens);
-    }
-    log(outcome, record, took);
+    if (!endpoint_ || endpoint_->name().empty()) return;
+    const base::Duration took = context_.now() - context_.arrived;
+    const std::string_view model =
+        context_.metrics != nullptr ? std::string_view(context_.metrics->model) : known_model();
+    context_.lane.counters.add(endpoint_->name(), model, status_,
+                               outcome ? context_.record.finish : base::name(outcome.error().code));
+    if (context_.metrics != nullptr) measure(took);
+    log(outcome, took);
 }
 
-void Exchange::log(const base::Result<>& outcome, const RelayRecord& record,
-                   base::Duration took) const {
+void Exchange::measure(base::Duration took) const {
+    const Record& record = context_.record;
+    ModelMetrics& metrics = *context_.metrics;
+    if (record.attempts > 0) {
+        metrics.duration.observe(seconds(took));
+        metrics.queued.observe(seconds(record.queued));
+    }
+    if (!record.usage) return;
+    metrics.prompt_tokens.add(record.usage->prompt_tokens);
+    metrics.generation_tokens.add(record.usage->completion_tokens);
+    metrics.reasoning_tokens.add(record.usage->reasoning_tokens);
+}
+
+void Exchange::log(const base::Result<>& outcome, base::Duration took) const {
     const auto milliseconds = [](base::Duration time) {
         return std::chrono::duration_cast<std::chrono::milliseconds>(time);
     };
-    telemetry::AccessRecord line{.request_id = request_id_,
+    const Record& record = context_.record;
+    telemetry::AccessRecord line{.request_id = context_.request_id,
                                  .peer = http_.peer,
                                  .method = http_.method,
                                  .path = http_.path,
-                                 .model = metrics_ ? std::string_view(metrics_->model) : "",
+                                 .model = context_.metrics != nullptr
+                                              ? std::string_view(context_.metrics->model)
+                                              : known_model(),
                                  .status = status_,
                                  .finish = record.finish,
                                  .instance = record.last_instance,
                                  .attempts = record.attempts,
-                                 .client_gone = responder_.client_gone(),
+                                 .client_gone = context_.responder.client_gone(),
                                  .total_ms = milliseconds(took)};
     if (!outcome)
         line.error = outcome.error().tag.empty() ? base::name(outcome.error().code)
                                                  : std::string_view(outcome.error().tag);
+    if (record.guarantee) line.guarantee = name(*record.guarantee);
     if (record.attempts > 0) {
-        line.guarantee = name(record.guarantee);
         line.queue_ms = milliseconds(record.queued);
         line.first_token_ms = milliseconds(record.first_token);
     }
@@ -166,6 +186,12 @@ void Exchange::log(const base::Result<>& outcome, const RelayRecord& record,
         line.reasoning_tokens = record.usage->reasoning_tokens;
     }
     telemetry::log_access(line);
+}
+
+// Empty if no instance serves it.
+std::string_view Exchange::known_model() const {
+    const std::string_view asked = endpoint_->model();
+    return context_.lane.fleet.knows(asked) ? asked : "";
 }
 
 }  // namespace holdfast::gateway

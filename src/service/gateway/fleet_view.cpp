@@ -54,11 +54,12 @@ void FleetView::update(std::shared_ptr<const fleet::Snapshot> snapshot) {
     for (auto& timer : waiting_) timer.cancel();
 }
 
+void FleetView::suspect(const fleet::Instance& instance) {
+    suspects_[instance.id] = {instance.life, clock_.now() + suspicion};
+}
+
 void FleetView::report(const Placed& placed, fleet::Outcome outcome) {
-    const fleet::Instance& instance = placed.instance();
-    if (outcome == fleet::Outcome::lost)
-        suspects_[instance.id] = {instance.life, clock_.now() + suspicion};
-    fleet_.report(instance.id, instance.life, outcome);
+    fleet_.report(placed.instance().id, placed.instance().life, outcome);
 }
 
 bool FleetView::knows(std::string_view model) const {

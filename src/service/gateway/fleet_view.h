@@ -66,8 +66,9 @@ public:
     // The same without waiting: nothing if that would be needed.
     std::optional<base::Result<Placed>> place_now(const Need& need);
 
-    // Tells the fleet, and for `lost` keeps new attempts of this loop away from that life until
-    // the fleet has made up its mind.
+    // Keeps new attempts of this loop away from this life until the fleet has made up its mind.
+    void suspect(const fleet::Instance& instance);
+    // Tells the fleet.
     void report(const Placed& placed, fleet::Outcome outcome);
 
     // While it lives, `abort` is triggered when the instance behind `placed` is ejected or dies.

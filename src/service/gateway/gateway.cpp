@@ -59,13 +59,14 @@ private:
 class LoopThread {
 public:
     LoopThread(const Options& options, const base::Clock& clock, int listener, fleet::Fleet& fleet,
-               balance::Policy& policy, Metrics& metrics, Front& front)
+               balance::Policy& policy, Metrics& metrics, RetryBudget& budget, Front& front)
         : memory_(options.journal_bytes),
           journal_(memory_.span(), options.exchanges_max),
           client_(loop_, clock),
           view_(loop_, clock, entropy_, fleet, policy),
-          budget_(clock, options.retry),
-          lane_{options, clock, entropy_, metrics, client_, view_, journal_, budget_},
+          lane_{options,  clock,   entropy_,
+                metrics,  client_, view_,
+                journal_, budget,  std::make_shared<http::Watchdog>(loop_, clock)},
           server_(
               loop_, clock, listener, options.http,
               [this, &front](http::Request request, http::Responder& responder) {
@@ -108,7 +109,6 @@ private:
     Journal journal_;
     http::Client client_;
     FleetView view_;
-    RetryBudget budget_;
     Lane lane_;
     http::Server server_;
     std::thread thread_;
@@ -123,6 +123,7 @@ public:
           listener_(std::move(listener)),
           metrics_(registry),
           front_{registry, false, clock_.now()},
+          budget_(clock_, options_.retry),
           policy_(std::move(*balance::make_policy(options_.policy))),
           fleet_(fleet::make_fleet(fleet_loop_, clock_, options_.targets, roster_fd,
                                    options_.health, registry, [] {
@@ -136,8 +137,8 @@ public:
         options_.http.connections_max =
             std::min(options_.http.connections_max, connections_of_a_loop(count));
         for (std::uint32_t i = 0; i < count; ++i)
-            loops_.push_back(std::make_unique<LoopThread>(options_, clock_, listener_.get(),
-                                                          *fleet_, *policy_, metrics_, front_));
+            loops_.push_back(std::make_unique<LoopThread>(
+                options_, clock_, listener_.get(), *fleet_, *policy_, metrics_, budget_, front_));
         std::vector<http::Server*> servers;
         for (auto& loop : loops_) servers.push_back(&loop->server());
         http::Server::share(servers);
@@ -189,6 +190,7 @@ private:
     base::SystemClock clock_;
     Metrics metrics_;
     Front front_;
+    RetryBudget budget_;
     std::unique_ptr<balance::Policy> policy_;
     loop::Loop fleet_loop_{1};
     boost::asio::executor_work_guard<loop::Executor> fleet_work_{fleet_loop_.get_executor()};

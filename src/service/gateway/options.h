@@ -15,11 +15,24 @@ namespace holdfast::gateway {
 
 struct Timeouts {
     std::chrono::milliseconds connect{1'000};
-    std::chrono::milliseconds place{60'000};         // waiting for a ready instance
-    std::chrono::milliseconds resume{600'000};       // the same, once the answer has begun
-    std::chrono::milliseconds first_token{120'000};  // request sent to first event
-    std::chrono::milliseconds token_gap{30'000};     // between bytes of a running answer
-    std::chrono::milliseconds total{3'600'000};      // from the request's arrival
+    std::chrono::milliseconds place{60'000};    // waiting for a ready instance
+    std::chrono::milliseconds resume{600'000};  // the same, once the answer has begun
+    // How long an instance may be silent, before and after its first token. A worker that makes
+    // progress and an external server that sends bytes are not.
+    std::chrono::milliseconds first_token{120'000};
+    std::chrono::milliseconds token_gap{30'000};
+    std::chrono::milliseconds total{3'600'000};  // from the request's arrival
+};
+
+// What a client hears while there is nothing to say.
+struct Pings {
+    std::chrono::milliseconds every{10'000};
+    // A stream's head waits that long for the first event once an instance has taken the request;
+    // until then an error can still have its own status.
+    std::chrono::milliseconds head_after{1'000};
+    // A whole answer begins with white space when it takes longer; 0: never. From then on an error
+    // has status 200.
+    std::chrono::milliseconds whole_after{0};
 };
 
 struct Options {
@@ -33,7 +46,7 @@ struct Options {
     std::uint32_t exchanges_max = 4096;     // in flight on one loop
     std::size_t journal_bytes = 32U << 20;  // per loop
     std::chrono::milliseconds drain{30'000};
-    std::chrono::milliseconds ping_every{10'000};
+    Pings pings;
     http::ServerLimits http;
     std::vector<fleet::Target> targets;
     fleet::HealthOptions health;

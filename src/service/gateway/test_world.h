@@ -56,6 +56,7 @@ class GatewayTest : public testing::Test {
 protected:
     explicit GatewayTest(std::chrono::milliseconds place_timeout) {
         options_.timeouts.place = place_timeout;
+        options_.pings.head_after = std::chrono::hours(1);  // no test depends on how fast it runs
     }
 
     // Both instances, ready, as the fleet tells of them after `describe` has had a look at each.
@@ -101,7 +102,9 @@ protected:
     http::Client client_{loop_, clock_};
     RetryBudget budget_{clock_, {}};
     FleetView view_{loop_, clock_, entropy_, fleet_, *policy_};
-    Lane lane_{options_, clock_, entropy_, metrics_, client_, view_, journal_, budget_};
+    Lane lane_{options_, clock_,  entropy_,
+               metrics_, client_, view_,
+               journal_, budget_, std::make_shared<http::Watchdog>(loop_, clock_)};
     LocalServer server_{loop_, clock_, [this](http::Request request, http::Responder& responder) {
                             return route(lane_, front_, std::move(request), responder);
                         }};
