@@ -9,10 +9,12 @@
 
 namespace holdfast::base::testing {
 
-inline std::atomic<std::uint64_t> allocations{0};  // so far, on all threads
+inline std::atomic<std::uint64_t> allocations{0};       // so far, on all threads
+inline thread_local std::uint64_t own_allocations = 0;  // so far, on this one
 
 inline void* count_and_allocate(std::size_t bytes, std::size_t alignment) {
     allocations.fetch_add(1, std::memory_order_relaxed);
+    ++own_allocations;
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     if (void* const memory = std::aligned_alloc(alignment, rounded)) return memory;
     throw std::bad_alloc();

@@ -96,7 +96,7 @@ Parsed<void> take_field_line(std::string_view line, Fields& fields) {
     // x-api-key. A name with '_' is dropped, as nginx does.
     if (name.contains('_')) return {};
     if (auto known = take_known_field(name, value, fields); !known) return known;
-    fields.headers.add(std::string(name), std::string(value));
+    fields.headers.add(name, value);
     return {};
 }
 
@@ -110,8 +110,7 @@ std::string_view take_line(std::string_view& head) {
 
 // All field lines up to the empty line.
 Parsed<Fields> parse_fields(std::string_view head) {
-    Fields fields;
-    fields.headers.reserve(8);  // what most messages have at most
+    Fields fields;  // what most messages have at most
     for (std::string_view line = take_line(head); !line.empty(); line = take_line(head)) {
         if (auto taken = take_field_line(line, fields); !taken) {
             return std::unexpected(taken.error());
@@ -226,7 +225,7 @@ Parsed<void> check_request_fields(const Fields& fields, std::string_view authori
     if (fields.hosts > 1) return refuse(400, "more than one Host");
     if (fields.hosts == 0 && head.http_11) return refuse(400, "Host is missing");
     if (!is_authority(headers.find("host").value_or(""))) return refuse(400, "invalid Host");
-    if (!authority.empty()) headers.set("Host", std::string(authority));
+    if (!authority.empty()) headers.set("Host", authority);
     if (!fields.expect.empty() && head.http_11) {
         if (!equal_without_case(fields.expect, "100-continue")) {
             return refuse(417, "only the expectation '100-continue' is known");

@@ -15,13 +15,12 @@ constexpr std::size_t value_bytes_max = 256;
 
 void append_text(std::string& line, std::string_view name, std::string_view value) {
     if (value.empty()) return;
-    std::string printable;
-    append_printable(printable, value, value_bytes_max);
-    line += fmt::format(" {}=", name);
-    if (printable.find_first_of(" \"=\\") == std::string::npos) {
-        line += printable;
-        return;
-    }
+    line.append(" ").append(name).append("=");
+    const std::size_t begin = line.size();
+    append_printable(line, value, value_bytes_max);
+    if (line.find_first_of(" \"=\\", begin) == std::string::npos) return;
+    const std::string printable = line.substr(begin);
+    line.resize(begin);
     line += '"';
     for (const char c : printable) {
         if (c == '"') line += '\\';
@@ -32,28 +31,30 @@ void append_text(std::string& line, std::string_view name, std::string_view valu
 
 template <class Number>
 void append_number(std::string& line, std::string_view name, std::optional<Number> value) {
-    if (value) line += fmt::format(" {}={}", name, *value);
+    if (value) line.append(" ").append(name).append("=").append(fmt::format_int(*value).c_str());
 }
 
 void append_time(std::string& line, std::string_view name,
                  std::optional<std::chrono::milliseconds> value) {
-    if (value) line += fmt::format(" {}={}", name, value->count());
+    if (value) append_number(line, name, std::optional(value->count()));
 }
 
 }  // namespace
 
 std::string render_access(const AccessRecord& record) {
-    std::string line = "access";
+    std::string line;
+    line.reserve(512);
+    line = "access";
     append_text(line, "request", record.request_id);
     append_text(line, "peer", record.peer);
     append_text(line, "method", record.method);
     append_text(line, "path", record.path.substr(0, record.path.find('?')));
     append_text(line, "model", record.model);
-    line += fmt::format(" status={}", record.status);
+    append_number(line, "status", std::optional(record.status));
     append_text(line, "error", record.error);
     append_text(line, "finish", record.finish);
     append_text(line, "instance", record.instance);
-    if (record.attempts > 0) line += fmt::format(" attempts={}", record.attempts);
+    if (record.attempts > 0) append_number(line, "attempts", std::optional(record.attempts));
     append_text(line, "guarantee", record.guarantee);
     if (record.client_gone) line += " client_gone=true";
     append_number(line, "prompt_tokens", record.prompt_tokens);

@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 http::Headers asked(std::string_view milliseconds) {
     http::Headers headers;
-    headers.add("x-holdfast-timeout-ms", std::string(milliseconds));
+    headers.add("x-holdfast-timeout-ms", milliseconds);
     return headers;
 }
 

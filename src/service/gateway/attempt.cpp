@@ -117,13 +117,12 @@ Loss Attempt::broken(base::Error error, base::Deadline patience) const {
 
 http::ClientRequest Attempt::request(upstream::UpstreamCall call) const {
     http::ClientRequest request{"POST", std::move(call.path), {}, std::move(call.body)};
-    request.headers.reserve(6);
     request.headers.add("Content-Type", "application/json");
     request.headers.add("x-request-id", context_.request_id);
-    request.headers.add("x-holdfast-attempt", fmt::format_int(context_.record.attempts).str());
+    request.headers.add("x-holdfast-attempt", fmt::format_int(context_.record.attempts).c_str());
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         context_.allowance.deadline.left(context_.now()));
-    request.headers.add("x-holdfast-deadline-ms", fmt::format_int(left.count()).str());
+    request.headers.add("x-holdfast-deadline-ms", fmt::format_int(left.count()).c_str());
     work_.add_headers(request.headers);
     return request;
 }

@@ -32,10 +32,9 @@ upstream::UpstreamCall ContinueByIds::call(const fleet::Instance& instance) {
 
 void ContinueByIds::add_headers(http::Headers& headers) const {
     headers.add("x-holdfast-ping-ms",
-                fmt::format_int(context_.allowance.progress_every().count()).str());
+                fmt::format_int(context_.allowance.progress_every().count()).c_str());
     if (begun())
-        headers.add(std::string(fingerprint_header),
-                    std::string(context_.lane.journal.fingerprint(*context_.entry)));
+        headers.add(fingerprint_header, context_.lane.journal.fingerprint(*context_.entry));
 }
 
 // The journal's ids go on only at the same fingerprint, whatever the instance thinks of it.

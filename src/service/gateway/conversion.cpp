@@ -120,7 +120,7 @@ loop::Task<base::Result<>> Conversion::finish() {
     response.headers.add("Content-Type", "application/json");
     response.headers.add("x-request-id", context_.request_id);
     response.headers.add("x-holdfast-instance", context_.record.last_instance);
-    response.headers.add("x-holdfast-attempts", fmt::format_int(context_.record.attempts).str());
+    response.headers.add("x-holdfast-attempts", fmt::format_int(context_.record.attempts).c_str());
     response.body = std::move(body_);
     return context_.responder.send(std::move(response));
 }

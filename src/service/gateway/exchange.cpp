@@ -123,8 +123,7 @@ loop::Task<void> Exchange::refuse(const base::Error& error) {
     http::Response response{answer.status, {}, std::move(answer.body)};
     response.headers.add("Content-Type", "application/json");
     response.headers.add("x-request-id", context_.request_id);
-    if (error.tag == "method_not_allowed")
-        response.headers.add("Allow", std::string(endpoint_->methods()));
+    if (error.tag == "method_not_allowed") response.headers.add("Allow", endpoint_->methods());
     if (answer.status == 429 || answer.status == 503)
         response.headers.add("Retry-After", retry_after(error));
     (void)co_await context_.responder.send(std::move(response));

@@ -69,7 +69,6 @@ void Reply::start() {
     Record& record = context_.record;
     if (std::exchange(record.head_sent, true)) return;
     http::Headers headers;
-    headers.reserve(6);
     headers.add("Content-Type",
                 request_.stream ? std::string(dialect_.stream_content_type) : "application/json");
     headers.add("Cache-Control", "no-cache");
@@ -77,7 +76,7 @@ void Reply::start() {
     headers.add("x-request-id", context_.request_id);
     if (record.attempts > 0) {  // else the client waits for an instance
         headers.add("x-holdfast-instance", record.first_instance);
-        headers.add("x-holdfast-resume", std::string(name(*record.guarantee)));
+        headers.add("x-holdfast-resume", name(*record.guarantee));
     }
     context_.responder.start(200, std::move(headers));
     context_.lane.journal.set_framing(*context_.entry, context_.responder.framing());
@@ -126,12 +125,11 @@ loop::Task<base::Result<>> Reply::send_whole() {
     record.head_sent = true;
     context_.lane.journal.set_framing(*context_.entry, http::Framing::length);
     http::Response response;
-    response.headers.reserve(5);
     response.headers.add("Content-Type", "application/json");
     response.headers.add("x-request-id", context_.request_id);
     response.headers.add("x-holdfast-instance", record.first_instance);
-    response.headers.add("x-holdfast-attempts", fmt::format_int(record.attempts).str());
-    response.headers.add("x-holdfast-resume", std::string(name(*record.guarantee)));
+    response.headers.add("x-holdfast-attempts", fmt::format_int(record.attempts).c_str());
+    response.headers.add("x-holdfast-resume", name(*record.guarantee));
     response.body = std::move(out_);
     sent_.under_way = response.body.size();
     context_.lane.journal.set_sent(*context_.entry, sent_);
