@@ -11,7 +11,7 @@ import random
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-HERE = pathlib.Path(__file__).parent
+TARGET = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden" / "text"
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -74,7 +74,7 @@ def train(family):
                          + [added(t, normalized=True) for t in NORMALIZED])
     described = json.loads(tokenizer.to_str())
     described["model"]["merges"] = model["merges"]
-    folder = HERE / family
+    folder = TARGET / family
     folder.mkdir(exist_ok=True)
     text = json.dumps(described, ensure_ascii=False, separators=(",", ":"))
     (folder / "tokenizer.json").write_text(text + "\n")
@@ -107,7 +107,7 @@ def record_ids():
             if not any(tokenizer.id_to_token(id) in unfit for id in ids):
                 cases[-1]["decoded"] = tokenizer.decode(ids, skip_special_tokens=True)
         golden["families"].append({"folder": family, "cases": cases})
-    (HERE / "ids.json").write_text(json.dumps(golden, ensure_ascii=True, separators=(",", ":")) + "\n")
+    (TARGET / "ids.json").write_text(json.dumps(golden, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
