@@ -13,19 +13,6 @@ namespace {
 // A model that lies in the caches, for trying things out.
 constexpr std::string_view tiny_name = "tiny";
 
-tensor::Config tiny_shape() {
-    return {.architecture = "qwen2",
-            .layers = 4,
-            .hidden = 256,
-            .heads = 4,
-            .kv_heads = 2,
-            .head_dim = 64,
-            .ffn = 768,
-            .vocab = 1'024,
-            .context = 8'192,
-            .eos = {1}};
-}
-
 std::unexpected<base::Error> unknown(std::string_view flag, std::string_view name,
                                      const std::vector<std::string>& known) {
     return base::fail_field(flag, "{}: \"{}\" is none of {}{}", flag, name.substr(0, 60),
@@ -58,7 +45,7 @@ base::Result<tensor::KvType> parse_kv_type(std::string_view name) {
 }
 
 base::Result<tensor::Config> parse_shape(std::string_view name) {
-    if (name == tiny_name) return tiny_shape();
+    if (name == tiny_name) return model::tiny_shape();
     if (auto shape = model::find_shape(name)) return *std::move(shape);
     return unknown("--shape", name, shape_names());
 }

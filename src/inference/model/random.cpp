@@ -144,6 +144,19 @@ std::optional<tensor::Config> find_shape(std::string_view name) {
     return config;
 }
 
+tensor::Config tiny_shape() {
+    return {.architecture = "qwen2",
+            .layers = 4,
+            .hidden = 256,
+            .heads = 4,
+            .kv_heads = 2,
+            .head_dim = 64,
+            .ffn = 768,
+            .vocab = 1'024,
+            .context = 8'192,
+            .eos = {1}};
+}
+
 std::unique_ptr<WeightSource> random_weights(const tensor::Config& config, DataType type) {
     return std::make_unique<RandomWeights>(config, type);
 }

@@ -16,6 +16,8 @@ namespace holdfast::model {
 // The DeepSeek-R1 distills: r1-1.5b, r1-7b, r1-14b, r1-32b (Qwen2), r1-llama-8b, r1-llama-70b.
 std::span<const std::string_view> shape_names();
 std::optional<tensor::Config> find_shape(std::string_view name);
+// One more for trying things out, whose model lies in the caches; of no name and no family.
+tensor::Config tiny_shape();
 
 // A model whose matrices are of `weights` (head and embedding as load() would convert them, see
 // weight_source.h) and hold numbers that are a hash of their place, scaled so that activations stay

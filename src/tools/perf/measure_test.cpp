@@ -16,18 +16,8 @@ namespace {
 using testing::HasSubstr;
 
 Subject tiny() {
-    Subject subject{.name = "tiny",
-                    .config = {.architecture = "qwen2",
-                               .layers = 2,
-                               .hidden = 64,
-                               .heads = 2,
-                               .kv_heads = 1,
-                               .head_dim = 32,
-                               .ffn = 128,
-                               .vocab = 256,
-                               .context = 1'024,
-                               .eos = {1}},
-                    .weights = "bf16"};
+    Subject subject{.name = "tiny", .config = model::tiny_shape(), .weights = "bf16"};
+    subject.config.context = 1'024;
     subject.step_weight_bytes =
         weight_bytes(*subject.device, subject.config, tensor::DataType::bf16)->step;
     subject.make = [config = subject.config](const model::LoadOptions& options) {
