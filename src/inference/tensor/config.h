@@ -15,6 +15,18 @@ struct RopeScaling {
     std::uint32_t original_context = 8'192;
 };
 
+// How a model's makers want it sampled where a request says nothing: generation_config.json, or
+// "general.sampling.*" of a GGUF file. What they leave open is absent. R1's: temperature 0.6 and
+// top_p 0.95, without which it tends to repeat itself.
+struct SamplingDefaults {
+    std::optional<float> temperature;         // [0, 2]
+    std::optional<float> top_p;               // (0, 1]
+    std::optional<std::int32_t> top_k;        // 0 is off
+    std::optional<float> min_p;               // [0, 1]
+    std::optional<float> repetition_penalty;  // > 0
+    friend bool operator==(const SamplingDefaults&, const SamplingDefaults&) = default;
+};
+
 // What config.json and generation_config.json of a Hugging Face folder, or the metadata of a GGUF
 // file, say about a model. Field meanings: transformers, Qwen2Config and LlamaConfig. Every value
 // has been checked against the others.
@@ -32,6 +44,7 @@ struct Config {
     bool qkv_bias = true;           // queries, keys and values have one
     bool tied_head = false;         // the head's weights are the embedding's
     std::vector<std::int32_t> eos;  // generation_config.json wins over config.json
+    SamplingDefaults sampling;
 };
 
 // Errors name file, field and reason; other architectures are refused by name.

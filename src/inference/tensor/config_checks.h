@@ -17,6 +17,8 @@ inline constexpr std::uint32_t hidden_max = 1 << 16, ffn_max = 1 << 18, layers_m
                                head_dim_max = 256;
 inline constexpr std::size_t eos_ids_max = 64;
 inline constexpr double rope_theta_max = 1e12, epsilon_min = 1e-12;
+inline constexpr double temperature_max = 2, top_p_min = 1e-9, repetition_penalty_min = 1e-3,
+                        repetition_penalty_max = 1e3;
 
 // What the form calls a field, for errors.
 struct ShapeFieldNames {

@@ -67,6 +67,15 @@ public:
         return static_cast<float>(number);
     }
 
+    // The same of a field that may be absent.
+    base::Result<std::optional<float>> find_number(std::string_view field, double min,
+                                                   double max) const {
+        const auto value = find(field);
+        if (!value) return std::nullopt;
+        HF_TRY_ASSIGN(const float found, number(value, field, min, max, 0));
+        return found;
+    }
+
     base::Result<bool> flag(std::string_view field, bool fallback) const {
         const auto value = find(field);
         bool set = fallback;
@@ -224,6 +233,24 @@ base::Result<std::vector<std::int32_t>> read_eos(const JsonFile& file, std::uint
     return ids;
 }
 
+base::Result<> read_sampling(const JsonFile& file, SamplingDefaults& sampling) {
+    HF_TRY_ASSIGN(sampling.temperature, file.find_number("temperature", 0, temperature_max));
+    HF_TRY_ASSIGN(sampling.top_p, file.find_number("top_p", top_p_min, 1));
+    HF_TRY_ASSIGN(sampling.min_p, file.find_number("min_p", 0, 1));
+    HF_TRY_ASSIGN(
+        sampling.repetition_penalty,
+        file.find_number("repetition_penalty", repetition_penalty_min, repetition_penalty_max));
+    if (const auto value = file.find("top_k")) {
+        std::int64_t top_k = 0;
+        if (value->get(top_k) || top_k < -1 || top_k > vocab_max)
+            return file.wrong("top_k", fmt::format("is neither a number of tokens up to {} nor 0 "
+                                                   "or -1 for all",
+                                                   vocab_max));
+        sampling.top_k = static_cast<std::int32_t>(std::max<std::int64_t>(0, top_k));
+    }
+    return {};
+}
+
 }  // namespace
 
 base::Result<Config> read_folder_config(const std::string& folder) {
@@ -247,6 +274,7 @@ base::Result<Config> read_folder_config(const std::string& folder) {
         return std::unexpected(generation.error());
     if (generation) {
         HF_TRY_ASSIGN(config.eos, read_eos(*generation, config.vocab));
+        HF_TRY(read_sampling(*generation, config.sampling));
     }
     if (config.eos.empty()) {
         HF_TRY_ASSIGN(config.eos, read_eos(file, config.vocab));

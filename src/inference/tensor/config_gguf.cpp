@@ -166,6 +166,20 @@ Result<> read_eos(const Gguf& gguf, Config& config) {
     return {};
 }
 
+// llama.cpp's names for the fields of generation_config.json.
+Result<> read_sampling(const Gguf& gguf, SamplingDefaults& sampling) {
+    const Keys keys(gguf, "general.sampling");
+    HF_TRY_ASSIGN(sampling.temperature, keys.find_number("temp", 0, temperature_max));
+    HF_TRY_ASSIGN(sampling.top_p, keys.find_number("top_p", top_p_min, 1));
+    HF_TRY_ASSIGN(sampling.min_p, keys.find_number("min_p", 0, 1));
+    HF_TRY_ASSIGN(
+        sampling.repetition_penalty,
+        keys.find_number("penalty_repeat", repetition_penalty_min, repetition_penalty_max));
+    HF_TRY_ASSIGN(const auto top_k, keys.find_number("top_k", -1, vocab_max));
+    if (top_k) sampling.top_k = static_cast<std::int32_t>(std::max(0.0F, *top_k));
+    return {};
+}
+
 }  // namespace
 
 Result<Config> read_gguf_config(const std::string& path) {
@@ -191,6 +205,7 @@ Result<Config> read_gguf_config(const std::string& path) {
     config.qkv_bias = checkpoint.find("model.layers.0.self_attn.q_proj.bias") != nullptr;
     config.tied_head = checkpoint.find("lm_head.weight") == nullptr;
     HF_TRY(read_eos(gguf, config));
+    HF_TRY(read_sampling(gguf, config.sampling));
     return config;
 }
 

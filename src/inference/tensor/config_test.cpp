@@ -143,6 +143,34 @@ TEST_F(FolderConfig, RefusesWhatWouldBeComputedWrongly) {
     expect_refused({{"head_dim", "48"}}, "head_dim");
 }
 
+TEST_F(FolderConfig, TakesHowItIsToBeSampledFromTheGenerationConfiguration) {
+    ASSERT_TRUE(read());
+    EXPECT_EQ(read()->sampling, SamplingDefaults());
+    const auto with = [&](const std::string& fields) {
+        return read_with("generation_config.json", "{" + fields + "}");
+    };
+    const auto all = with(R"("temperature":0.6,"top_p":0.95,"top_k":20,"min_p":0.05,)"
+                          R"("repetition_penalty":1.05)");
+    ASSERT_TRUE(all) << all.error().what;
+    EXPECT_EQ(all->sampling, (SamplingDefaults{.temperature = 0.6F,
+                                               .top_p = 0.95F,
+                                               .top_k = 20,
+                                               .min_p = 0.05F,
+                                               .repetition_penalty = 1.05F}));
+    EXPECT_EQ(with(R"("temperature":0,"top_k":-1,"top_p":null)")->sampling,
+              (SamplingDefaults{.temperature = 0.0F, .top_k = 0}));
+    for (const auto& [field, bad] :
+         {std::pair("temperature", "2.1"), std::pair("temperature", "-0.1"),
+          std::pair("top_p", "0"), std::pair("top_p", "1.1"), std::pair("top_k", "-2"),
+          std::pair("top_k", "1.5"), std::pair("min_p", "\"low\""),
+          std::pair("repetition_penalty", "0")}) {
+        const auto refused = with(fmt::format(R"("{}":{})", field, bad));
+        ASSERT_FALSE(refused) << field << " " << bad;
+        EXPECT_THAT(refused.error().what,
+                    AllOf(HasSubstr("generation_config.json"), HasSubstr(field)));
+    }
+}
+
 TEST_F(FolderConfig, SurvivesDamage) {
     base::testing::expect_survives_damage(
         json({{"rope_scaling", llama3}}),
@@ -272,6 +300,19 @@ TEST_F(GgufConfig, RefusesOtherScaling) {
     expect_refused(model("llama").text("llama.rope.scaling.type", "yarn"), "is \"yarn\"");
     expect_refused(model("llama").number("llama.rope.scaling.factor", 4.0F), "linear scaling");
     expect_refused(model("llama").number("llama.rope.scale_linear", 4.0F), "linear scaling");
+}
+
+TEST_F(GgufConfig, TakesHowItIsToBeSampledFromTheMetadata) {
+    EXPECT_EQ(read(model("llama"))->sampling, SamplingDefaults());
+    const auto config = read(model("llama")
+                                 .number("general.sampling.temp", 0.6F)
+                                 .number("general.sampling.top_p", 0.95F)
+                                 .integer("general.sampling.top_k", 20));
+    ASSERT_TRUE(config) << config.error().what;
+    EXPECT_EQ(config->sampling,
+              (SamplingDefaults{.temperature = 0.6F, .top_p = 0.95F, .top_k = 20}));
+    expect_refused(model("llama").number("general.sampling.temp", 3.0F),
+                   "\"general.sampling.temp\" is 3");
 }
 
 TEST_F(GgufConfig, SurvivesDamage) {
