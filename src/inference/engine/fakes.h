@@ -80,6 +80,7 @@ public:
         return static_cast<chat::TokenId>(place - tokens_.begin());
     }
     chat::TokenId size() const override { return static_cast<chat::TokenId>(tokens_.size()); }
+    std::span<const chat::TokenId> beginning() const override { return {&bos, 1}; }
 
 private:
     std::vector<std::string> tokens_;

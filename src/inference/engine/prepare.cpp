@@ -10,8 +10,6 @@ namespace {
 
 using chat::TokenId;
 
-constexpr std::string_view bos_name = "<｜begin▁of▁sentence｜>";
-
 // The dialect has checked these; a value out of range here is a bug there.
 void assert_valid(const chat::Request& request) {
     const chat::Sampling& sampling = request.sampling;
@@ -110,8 +108,7 @@ base::Result<std::vector<TokenId>> Preparer::prompt_ids(const chat::Request& req
         ids = tokenizer_.encode(chat_template_.render(*messages));
     } else if (const auto* text = std::get_if<std::string>(&request.prompt)) {
         ids = tokenizer_.encode(*text);
-        const std::optional<TokenId> bos = tokenizer_.find(bos_name);
-        if (bos && (ids.empty() || ids.front() != *bos)) ids.insert(ids.begin(), *bos);
+        tokenizer_.begin(ids);
     } else {
         ids = std::get<std::vector<TokenId>>(request.prompt);
         for (const TokenId id : ids)

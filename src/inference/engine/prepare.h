@@ -22,8 +22,8 @@ public:
     // Cost is linear in prompt and resume. Choices whose resumed ids already end the answer come
     // back finished; channel, deadline and arrival are the caller's to fill in.
     //
-    // A text prompt gets the model's beginning-of-sequence token in front, as the R1 family's
-    // tokenizers do (add_bos_token); a prompt of ids is taken as it is.
+    // A text prompt gets in front what the model's tokenizer puts there, such as a BOS
+    // (text::Tokenizer::begin); a prompt of ids is taken as it is.
     //
     // Errors: invalid with the field's name, for a prompt and max_tokens beyond the context with
     // tag context_length_exceeded and both numbers.

@@ -40,6 +40,9 @@ public:
     GgufBytes& number(std::string_view key, float number) {
         return value(key, ValueType::float32, raw(number));
     }
+    GgufBytes& flag(std::string_view key, bool set) {
+        return value(key, ValueType::boolean, std::string(1, set ? '\1' : '\0'));
+    }
     GgufBytes& text(std::string_view key, std::string_view text) {
         return value(key, ValueType::string, raw_text(text));
     }

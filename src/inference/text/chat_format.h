@@ -28,7 +28,7 @@ struct ChatFormat {
         friend bool operator==(const Outputs&, const Outputs&) = default;
     };
 
-    std::optional<std::string> begin;  // absent: the model's beginning-of-sequence token
+    std::optional<std::string> begin;  // absent: the model's beginning-of-sequence token, if any
     Systems systems = Systems::last;
     std::string between_systems = "\n\n";  // where they are joined
     Affixes system, user, assistant;

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "inference/tensor/gguf.h"
+#include "inference/text/beginning.h"
 #include "inference/text/chat_format.h"
 #include "inference/text/json_file.h"
 #include "inference/text/tokenizer.h"
@@ -57,6 +58,7 @@ std::string remedy() {
 struct Model {
     virtual ~Model() = default;
     virtual Result<> open() = 0;
+    // What a template's bos_token renders as: nothing where the model has none.
     virtual Result<std::string> bos() const = 0;
     virtual Result<Source> source() const = 0;
 };
@@ -69,10 +71,8 @@ public:
         return config_.open(path_ + "/tokenizer_config.json", config_bytes_max);
     }
     Result<std::string> bos() const override {
-        const JsonField field = config_.root()["bos_token"];
-        HF_TRY_ASSIGN(const auto token,
-                      field.is_object() ? field["content"].string() : field.string());
-        return std::string(token);
+        HF_TRY_ASSIGN(auto token, bos_token(config_.root()));
+        return std::move(token).value_or("");
     }
     Result<Source> source() const override {
         auto file = read_text_file(path_ + "/chat_template.jinja");
@@ -98,12 +98,8 @@ public:
         return {};
     }
     Result<std::string> bos() const override {
-        constexpr std::string_view id_key = "tokenizer.ggml.bos_token_id";
-        HF_TRY_ASSIGN(const auto id, file_->integer(id_key));
-        HF_TRY_ASSIGN(const auto tokens, file_->texts("tokenizer.ggml.tokens"));
-        if (!id || !tokens || *id >= tokens->size())
-            return base::fail(Code::corrupt, "{}: {}: is missing or no token", path_, id_key);
-        return std::string((*tokens)[*id]);
+        HF_TRY_ASSIGN(auto token, bos_token(*file_));
+        return std::move(token).value_or("");
     }
     Result<Source> source() const override {
         constexpr std::string_view key = "tokenizer.chat_template";

@@ -290,8 +290,8 @@ TEST(ChatTemplate, NamesFileFieldAndReasonForDamagedConfigurations) {
     EXPECT_THAT(ChatTemplate::load("/nowhere").error().what,
                 HasSubstr("/nowhere/tokenizer_config.json: there is no such file"));
     EXPECT_THAT(why_not("{\"bos_token\": "), HasSubstr("is not sound JSON"));
-    EXPECT_THAT(why_not("[]"), HasSubstr("bos_token: is missing"));
-    EXPECT_THAT(why_not("{}"), HasSubstr("bos_token: is missing"));
+    EXPECT_THAT(why_not("[]"), HasSubstr("chat_template: is missing"));
+    EXPECT_THAT(why_not("{}"), HasSubstr("chat_template: is missing"));
     EXPECT_THAT(why_not(R"({"bos_token": 7})"), HasSubstr("bos_token: is not a string"));
     EXPECT_THAT(why_not(R"({"bos_token": {"id": 7}})"), HasSubstr("bos_token.content: is missing"));
     EXPECT_THAT(why_not(bos), HasSubstr("chat_template: is missing"));
@@ -299,6 +299,11 @@ TEST(ChatTemplate, NamesFileFieldAndReasonForDamagedConfigurations) {
     EXPECT_THAT(why_not(config("[]")), HasSubstr("none of the 0 templates"));
     EXPECT_THAT(why_not(config("[{\"name\": \"default\"}]")),
                 HasSubstr("chat_template[0].template: is missing"));
+}
+
+TEST(ChatTemplate, RendersNothingForATokenThatTheModelDoesNotHave) {
+    for (const char* const without : {"{}", R"({"bos_token": null})"})
+        EXPECT_EQ(rendered(load(without, distill())), "<｜User｜>Hi<｜Assistant｜><think>\n");
 }
 
 namespace {

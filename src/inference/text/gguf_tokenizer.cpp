@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "inference/text/beginning.h"
 #include "inference/text/byte_alphabet.h"
 #include "inference/text/spellings.h"
 #include "inference/text/tokenizer_file.h"
@@ -47,6 +48,7 @@ public:
         HF_TRY_ASSIGN(file_.bytes, located(tokens_key, spellings_.byte_tokens()));
         HF_TRY(read_merges());
         spellings_.index(file_.vocabulary);
+        HF_TRY_ASSIGN(file_.beginning, gguf_beginning(gguf_, file_.vocabulary, adds_bos_));
         return std::move(file_);
     }
 
@@ -90,6 +92,7 @@ private:
     TokenizerFile file_;
     Spellings spellings_;  // point into the file
     std::vector<std::uint64_t> special_ids_;
+    bool adds_bos_ = false;  // where the file does not say it
 };
 
 Result<> Reader::read_model() {
@@ -113,6 +116,7 @@ Result<> Reader::read_splitter() {
     } else {
         file_.splitter = WordSplitter::llama3();
         file_.ignores_merges = true;
+        adds_bos_ = true;
     }
     return {};
 }

@@ -251,13 +251,35 @@ TEST(GgufTokenizer, SurvivesDamage) {
         });
 }
 
-TEST(GgufChatTemplate, NeedsABeginningOfSequenceToken) {
+TEST(GgufChatTemplate, TakesTheBeginningOfSequenceTokenFromTheMetadataIfThereIsOne) {
     Parts parts = parts_of("qwen2");
     parts.bos = 5'000;
     EXPECT_THAT(load_template(bytes_of(parts), "deepseek-r1").error().what,
-                HasSubstr("tokenizer.ggml.bos_token_id: is missing or no token"));
-    EXPECT_THAT(load_template(GgufBytes(), "deepseek-r1").error().what,
-                HasSubstr("tokenizer.ggml.bos_token_id: is missing or no token"));
+                HasSubstr("tokenizer.ggml.bos_token_id: 5000 is the id of no token"));
+    const auto without = load_template(GgufBytes(), "deepseek-r1");
+    ASSERT_TRUE(without) << without.error().what;
+    const chat::Message message{chat::Role::user, "Hello"};
+    EXPECT_TRUE(without->render({&message, 1}).starts_with("<｜User｜>"));
+}
+
+TEST(GgufTokenizer, BeginsATextAsTheMetadataSayOrAsItsFamilyDoes) {
+    const auto beginning = [](const GgufBytes& file) {
+        const auto tokenizer = load(file.bytes());
+        EXPECT_TRUE(tokenizer) << tokenizer.error().what;
+        const auto ids = (*tokenizer)->beginning();
+        return std::vector<TokenId>(ids.begin(), ids.end());
+    };
+    const auto flagged = [](const Parts& parts, bool adds) {
+        GgufBytes file = bytes_of(parts);
+        file.flag("tokenizer.ggml.add_bos_token", adds);
+        return file;
+    };
+    const Parts qwen = parts_of("qwen2"), llama = parts_of("llama3");
+    const auto id = [](const Parts& parts) { return static_cast<TokenId>(parts.bos); };
+    EXPECT_TRUE(beginning(bytes_of(qwen)).empty());
+    EXPECT_EQ(beginning(flagged(qwen, true)), std::vector{id(qwen)});
+    EXPECT_EQ(beginning(bytes_of(llama)), std::vector{id(llama)});
+    EXPECT_TRUE(beginning(flagged(llama, false)).empty());
 }
 
 }  // namespace holdfast::text

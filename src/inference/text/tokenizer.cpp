@@ -1,7 +1,9 @@
 #include "inference/text/tokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "inference/text/beginning.h"
 #include "inference/text/byte_alphabet.h"
 #include "inference/text/normalizer.h"
 #include "inference/text/tokenizer_file.h"
@@ -26,6 +28,7 @@ public:
         return vocabulary_.find(token);
     }
     TokenId size() const override { return static_cast<TokenId>(vocabulary_.bytes.size()); }
+    std::span<const TokenId> beginning() const override { return beginning_; }
 
 private:
     // One call of encode.
@@ -44,6 +47,7 @@ private:
     std::optional<Normalizer> normalizer_;
     WordSplitter splitter_;
     Bpe bpe_;
+    std::vector<TokenId> beginning_;
     // Words that become one token, found without merging: what merging gives for them was tried
     // once, at load.
     TokenIndex whole_words_;
@@ -55,7 +59,8 @@ ByteLevelTokenizer::ByteLevelTokenizer(TokenizerFile file)
       added_normalized_(std::move(file.added_normalized)),
       normalizer_(std::move(file.normalizer)),
       splitter_(*file.splitter),
-      bpe_(file.bytes, file.merges) {
+      bpe_(file.bytes, file.merges),
+      beginning_(std::move(file.beginning)) {
     find_whole_words(file.ignores_merges);
 }
 
@@ -115,10 +120,18 @@ void ByteLevelTokenizer::encode_word(std::string_view word, Encoding& encoding) 
 
 }  // namespace
 
+void Tokenizer::begin(std::vector<TokenId>& ids) const {
+    const auto wanted = beginning();
+    if (std::ranges::mismatch(wanted, ids).in1 != wanted.end())
+        ids.insert(ids.begin(), wanted.begin(), wanted.end());
+}
+
 base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& path,
                                                               TokenId vocab_rows) {
     if (!tensor::is_gguf(path)) {
         HF_TRY_ASSIGN(auto file, read_tokenizer_file(path + "/tokenizer.json", vocab_rows));
+        HF_TRY_ASSIGN(file.beginning,
+                      folder_beginning(path, file.vocabulary, std::move(file.beginning)));
         return std::make_shared<const ByteLevelTokenizer>(std::move(file));
     }
     HF_TRY_ASSIGN(const auto gguf, tensor::Gguf::open(path));

@@ -37,13 +37,19 @@ public:
     // tokenizer.json says: in R1's, <think>, <｜User｜> and the tool marks are not.
     virtual bool is_special(TokenId id) const = 0;
     virtual bool exists(TokenId id) const = 0;  // false for padding rows: masked in sampling
+    // What the model's metadata wants before a prompt of plain text: its beginning-of-sequence
+    // token, or nothing.
+    virtual std::span<const TokenId> beginning() const { return {}; }
+    // Puts that before ids that do not begin so already.
+    void begin(std::vector<TokenId>& ids) const;
     // The token with these bytes, added tokens first.
     virtual std::optional<TokenId> find(std::string_view token) const = 0;
     virtual TokenId size() const = 0;  // largest id + 1
 };
 
-// Reads the tokenizer.json of a folder, or the metadata of a GGUF file. Errors name file, field and
-// reason; an id at or above `vocab_rows` (rows of the model's embedding) is refused.
+// Reads the tokenizer.json of a folder, and what its tokenizer_config.json says about BOS, or the
+// metadata of a GGUF file. Errors name file, field and reason; an id at or above `vocab_rows` (rows
+// of the model's embedding) is refused.
 base::Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const std::string& path,
                                                               TokenId vocab_rows);
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "inference/text/beginning.h"
 #include "inference/text/byte_alphabet.h"
 #include "inference/text/json_file.h"
 #include "inference/text/spellings.h"
@@ -36,6 +37,8 @@ public:
         HF_TRY(read_model(root_["model"]));
         HF_TRY(read_added_tokens(root_["added_tokens"]));
         spellings_.index(file_.vocabulary);
+        HF_TRY_ASSIGN(file_.beginning,
+                      template_beginning(root_["post_processor"], file_.vocabulary));
         return std::move(file_);
     }
 

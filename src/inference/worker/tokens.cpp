@@ -9,9 +9,6 @@ namespace {
 
 using base::Result;
 
-// The beginning-of-sequence token that a rendered conversation starts with.
-constexpr std::string_view bos_name = "<｜begin▁of▁sentence｜>";
-
 Result<> check_model(const std::string& asked, const std::string& own) {
     if (asked.empty() || asked == own) return {};
     return std::unexpected(base::Error{base::Code::not_found, "The model does not exist.",
@@ -39,9 +36,7 @@ Result<std::string> tokenize_body(std::string_view body, const std::string& mode
         .token_texts = {},
     };
     std::vector<chat::TokenId>& ids = answer.tokens;
-    const auto bos = tokenizer.find(bos_name);
-    if (request.add_special_tokens && bos && (ids.empty() || ids[0] != *bos))
-        ids.insert(ids.begin(), *bos);
+    if (request.add_special_tokens) tokenizer.begin(ids);
     if (request.return_token_strs) {
         answer.token_texts.emplace();
         for (const chat::TokenId id : ids) answer.token_texts->push_back(tokenizer.spelling(id));

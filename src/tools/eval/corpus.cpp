@@ -16,9 +16,6 @@ constexpr std::size_t line_bytes_max = std::size_t{1} << 20;
 constexpr std::size_t problems_max = 100'000;
 constexpr std::string_view thinking_end = "</think>";
 
-// R1's distills all name it so.
-constexpr std::string_view begin_of_sentence = "<｜begin▁of▁sentence｜>";
-
 std::optional<std::string> text_field(const element& object, std::string_view name) {
     std::string_view text;
     if (object[name].get(text) != simdjson::SUCCESS) return std::nullopt;
@@ -89,12 +86,12 @@ bool is_whole_number(std::string_view text) {
 std::vector<Passage> cut_text(const text::Tokenizer& tokenizer, std::string_view text,
                               const Windows& windows) {
     const std::vector<chat::TokenId> ids = tokenizer.encode(text);
-    const auto begin = tokenizer.find(begin_of_sentence);
+    const auto begin = tokenizer.beginning();
     std::vector<Passage> passages;
     for (std::size_t at = 0, predicted = 0; predicted < ids.size(); at += windows.stride) {
         const std::size_t end = std::min(ids.size(), at + windows.window);
         Passage passage;
-        if (begin) passage.tokens.push_back(*begin);
+        passage.tokens.assign(begin.begin(), begin.end());
         passage.scored_from = static_cast<std::uint32_t>(passage.tokens.size() + predicted - at);
         // Without a BOS nothing stands before the first token, so it cannot be predicted.
         passage.scored_from = std::max(1U, passage.scored_from);
