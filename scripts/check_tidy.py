@@ -2,7 +2,7 @@
 
 A file is clean for as long as nothing that its analysis depends on changes: its own text, the
 headers of src/ that it includes directly or through others, its compile command, .clang-tidy and
-the version of clang-tidy. A stamp named by the hash of all these lies under build/tidy/. Arguments
+the version of clang-tidy. A stamp named by the hash of all these lies under build-check/tidy/. Arguments
 limit the run to paths that begin with one of them (`scripts/check_tidy.py src/common/http`).
 """
 
@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BUILD, STAMPS = ROOT / "build", ROOT / "build" / "tidy"
+BUILD, STAMPS = ROOT / "build-check", ROOT / "build-check" / "tidy"
 TIDY = "clang-tidy-19"
 # The analyzer cannot follow coroutines: it takes the frames of Asio's own for uninitialised memory.
 # In tests every expectation splits its paths: it takes minutes for a file, and finds nothing there.
