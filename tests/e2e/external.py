@@ -1,6 +1,8 @@
-"""A scripted external server that behaves like vLLM or like llama-server towards the gateway."""
+"""The scripted instance of the tests: it behaves like a holdfast worker, vLLM, llama-server or some other
+server with OpenAI's API towards the gateway, and misbehaves on demand."""
 
 import asyncio
+import collections
 import json
 import threading
 
@@ -8,18 +10,49 @@ from aiohttp import web
 
 THINKING = [f"thought {n} " for n in range(20)]
 ANSWER = [f"word {n} " for n in range(20)]
+PIECES = THINKING + ANSWER
 OPENED = "<think>\n" + "".join(THINKING) + "\n</think>\n\n"
+FIRST_ID = 1000  # of a holdfast instance; one token a piece
+DONE = b"data: [DONE]\n\n"
+
+
+def data(chunk) -> bytes:
+    """An event of a stream."""
+    return b"data: " + (chunk if isinstance(chunk, bytes) else json.dumps(chunk).encode()) + b"\n\n"
+
+
+def chunk(*choices: dict, **members) -> dict:
+    """A chunk of a chat answer."""
+    return {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "r1", "choices": list(choices),
+            **members}
+
+
+def choice(delta: dict | None = None, index: int = 0, finish: str | None = None) -> dict:
+    """The part of a chunk that says something."""
+    return {"index": index, "delta": {} if delta is None else delta, "logprobs": None, "finish_reason": finish}
 
 
 class External:
     """Runs in a thread of its own. `break_after` holds, for the next requests in turn, after how
-    many events the connection is cut (None: never)."""
+    many events the connection is cut (None: never).
+
+    `mischief`, a coroutine function, is called once in every answer with the request and a function that
+    writes bytes to the stream: before the piece numbered `mischief_at`, or in place of the head (HEAD; it
+    then writes to the request's transport), before or after the finish or after the end.
+    If it returns, the answer goes on as it should. `pages` are answers to GET in place of the proper ones."""
+
+    HEAD, BEFORE_FINISH, AFTER_FINISH, AFTER_DONE = -1, len(PIECES), 1000, 1001
 
     def __init__(self, kind: str, break_after: list | None = None):
         self.kind = kind
         self.break_after = list(break_after or [])
         self.bodies: list[dict] = []
         self.failing_with: int | None = None
+        self.pause_seconds = 0.002
+        self.mischief = None
+        self.mischief_at = 0
+        self.pages: dict[str, bytes] = {}
+        self._pages_given = collections.Counter()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -32,8 +65,9 @@ class External:
         self._loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         app = web.Application(client_max_size=2**26)
-        app.router.add_get("/health", _healthy)
-        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/health", self._page)
+        app.router.add_get("/readyz", self._page)
+        app.router.add_get("/v1/models", self._page)
         app.router.add_post("/v1/chat/completions", self._chat)
         runner = web.AppRunner(app)
         await runner.setup()
@@ -48,9 +82,20 @@ class External:
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
-    async def _models(self, _):
-        entry = {"id": "r1", "object": "model", "created": 1, "owned_by": self.kind, "max_model_len": 4096}
-        return web.json_response({"object": "list", "data": [entry]})
+    def page_count(self, path: str) -> int:
+        """How often that page was asked for."""
+        return self._pages_given[path]
+
+    async def _page(self, request):
+        self._pages_given[request.path] += 1
+        if request.path in self.pages:
+            return web.Response(body=self.pages[request.path], content_type="application/json")
+        model = {"id": "r1", "object": "model", "created": 1, "owned_by": self.kind, "max_model_len": 4096}
+        ready = {"ready": True, "reasons": [], "model": "r1", "fingerprint": "scripted", "context": 4096,
+                 "load_progress": 1.0, "pid": 1, "instance_life": f"{id(self):x}", "running": 0, "waiting": 0,
+                 "progress": 1, "draining": False}
+        proper = {"/health": {}, "/readyz": ready, "/v1/models": {"object": "list", "data": [model]}}
+        return web.json_response(proper[request.path])
 
     def _already(self, body: dict) -> str:
         """The delivered text that the request asks to continue, thinking and answer together."""
@@ -70,41 +115,60 @@ class External:
         if self.failing_with:
             return web.json_response({"error": {"message": "broken", "code": self.failing_with}},
                                      status=self.failing_with)
-        pieces = self._pieces(self._already(body))
+        first = self._first(body)
         cut = self.break_after.pop(0) if self.break_after else None
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **self._own_headers()})
+        await self._misbehave(self.HEAD, request, request.transport.write)
         await response.prepare(request)
-        await self._send(response, {"role": "assistant", "content": None})
-        for number, delta in enumerate(pieces):
-            if cut is not None and number == cut:
+
+        async def write(raw: bytes) -> None:
+            await response.write(raw)
+
+        await write(data(chunk(choice({"role": "assistant", "content": None}))))
+        for number in range(first, len(PIECES)):
+            if cut is not None and number - first == cut:
                 request.transport.abort()
                 return response
-            await self._send(response, delta)
-        await self._send(response, {}, finish="stop")
-        usage = {"prompt_tokens": 10 + 40 - len(pieces), "completion_tokens": len(pieces), "total_tokens": 50}
-        await self._raw(response, {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "r1",
-                                   "choices": [], "usage": usage})
-        await response.write(b"data: [DONE]\n\n")
+            await self._misbehave(number, request, write)
+            await write(data(self._piece(number)))
+            await asyncio.sleep(self.pause_seconds)
+        await self._misbehave(self.BEFORE_FINISH, request, write)
+        await write(data(chunk(choice(finish="stop"))))
+        await self._misbehave(self.AFTER_FINISH, request, write)
+        await write(data(chunk(usage=self._usage(first))))
+        await write(DONE)
+        await self._misbehave(self.AFTER_DONE, request, write)
         return response
 
-    def _pieces(self, already: str) -> list[dict]:
-        """What is left to say after `already`, one delta a piece."""
+    async def _misbehave(self, now: int, request, write) -> None:
+        if self.mischief and now == self.mischief_at:
+            await self.mischief(request, write)
+
+    def _own_headers(self) -> dict:
+        return {"x-holdfast-fingerprint": "scripted"} if self.kind == "holdfast" else {}
+
+    def _usage(self, first: int) -> dict:
+        """A holdfast instance counts an answer as a whole, others what they have said themselves."""
+        said = len(PIECES) - (0 if self.kind == "holdfast" else first)
+        return {"prompt_tokens": 10 + len(PIECES) - said, "completion_tokens": said, "total_tokens": 10 + len(PIECES)}
+
+    def _first(self, body: dict) -> int:
+        """The number of the first piece that the request does not have yet."""
+        if self.kind == "holdfast":
+            (ids,) = body["holdfast"].get("resume", [[]])
+            assert ids == list(range(FIRST_ID, FIRST_ID + len(ids))), f"cannot continue from {ids}"
+            return len(ids)
+        already = self._already(body)
+        if not already:
+            return 0
+        prefixes = ["<think>\n" + "".join(THINKING[: n + 1]) for n in range(len(THINKING))]
+        prefixes += [OPENED + "".join(ANSWER[: n + 1]) for n in range(len(ANSWER))]
+        assert already in prefixes, f"cannot continue from {already!r}"
+        return prefixes.index(already) + 1
+
+    def _piece(self, number: int) -> dict:
         field = "reasoning" if self.kind == "vllm" else "reasoning_content"
-        whole = [("<think>\n" + "".join(THINKING[: n + 1]), {field: t}) for n, t in enumerate(THINKING)]
-        whole += [(OPENED + "".join(ANSWER[: n + 1]), {"content": t}) for n, t in enumerate(ANSWER)]
-        said = [n for n, (prefix, _) in enumerate(whole) if prefix == already]
-        assert already == "" or said, f"cannot continue from {already!r}"
-        return [delta for _, delta in whole[said[0] + 1 if said else 0:]]
-
-    async def _send(self, response, delta: dict, finish: str | None = None):
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        await self._raw(response, {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "r1",
-                                   "choices": [choice]})
-
-    async def _raw(self, response, chunk: dict):
-        await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-        await asyncio.sleep(0.002)
-
-
-async def _healthy(_request):
-    return web.Response(text="")
+        delta = {field if number < len(THINKING) else "content": PIECES[number]}
+        if self.kind == "holdfast":
+            return chunk(choice(delta), holdfast={"ids": [FIRST_ID + number]})
+        return chunk(choice(delta))

@@ -17,11 +17,11 @@ BODY = {"model": "r1", "messages": [{"role": "user", "content": "hello"}], "max_
 class Gateway(service.Process):
     """`holdfast gateway` alone, in front of given servers."""
 
-    def __init__(self, folder: pathlib.Path, servers: list[external.External]):
+    def __init__(self, folder: pathlib.Path, servers: list[external.External], settings: tuple = ()):
         port = service.free_port()
         flags = [f for s in servers for f in ("--instance", f"{s.url},kind={s.kind}")]
-        super().__init__(["gateway", "--listen", f"127.0.0.1:{port}", *flags], f"http://127.0.0.1:{port}",
-                         folder / "gateway.log")
+        super().__init__(["gateway", "--listen", f"127.0.0.1:{port}", *flags, *(f"--set={s}" for s in settings)],
+                         f"http://127.0.0.1:{port}", folder / "gateway.log")
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def front(tmp_path):
     """Makes a gateway in front of scripted servers; stops all of them at the end."""
     begun = []
 
-    def begin(*servers: external.External) -> Gateway:
-        begun.append(Gateway(tmp_path, list(servers)))
+    def begin(*servers: external.External, settings: tuple = ()) -> Gateway:
+        begun.append(Gateway(tmp_path, list(servers), settings))
         begun.extend(servers)
         return begun[0].wait_ready()
 
@@ -95,12 +95,18 @@ def test_a_whole_answer_begins_again_where_it_cannot_continue(front):
 def test_a_failing_server_is_left_for_a_good_one_and_its_circuit_opens(front):
     bad, good = external.External("vllm"), external.External("vllm")
     bad.failing_with = 500
-    target = front(bad, good)
-    for _ in range(12):
+    target = front(bad, good, settings=("health.sick_max=3", "health.breaker=30s"))
+    for _ in range(200):  # ties between the two are broken by chance: until the bad one has failed often enough
         assert ask(target, BODY).complaint() is None
-    states = {i["url"]: i["state"] for i in json.loads(service.get(target.url + "/admin/v1/status")[2])["instances"]}
-    assert states[good.url] == "ready"
-    assert len(bad.bodies) < 12
+        if len(bad.bodies) == 3:
+            break
+    shown = {i["url"]: i for i in json.loads(service.get(target.url + "/admin/v1/status")[2])["instances"]}
+    assert (shown[bad.url]["state"], shown[bad.url]["reason"]) == ("ejected", "3 failures in a row")
+    assert shown[good.url]["state"] == "ready"
+    before = len(good.bodies)
+    for _ in range(20):
+        assert ask(target, BODY).complaint() is None
+    assert (len(bad.bodies), len(good.bodies)) == (3, before + 20)
 
 
 def test_a_client_error_is_passed_on_and_not_retried(front):

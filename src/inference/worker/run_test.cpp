@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 
 #include <csignal>
-#include <filesystem>
 #include <fstream>
 
 #include "common/http/test_world.h"
@@ -100,16 +99,7 @@ Options tiny_options() {
     return options;
 }
 
-class RunTest : public ::testing::Test {
-protected:
-    void SetUp() override {
-        if (!std::filesystem::exists(tiny_r1 + "/model.safetensors")) {
-            GTEST_SKIP() << "models/tiny-r1 is not there";
-        }
-    }
-};
-
-TEST_F(RunTest, TellsWhereItListensAndWhenItIsReadyAndDrainsOnSigterm) {
+TEST(Run, TellsWhereItListensAndWhenItIsReadyAndDrainsOnSigterm) {
     NotifySocket notify;
     Child child(notify, tiny_options());
     const std::uint16_t port = port_in(notify.await("X_HOLDFAST_LISTEN="));
@@ -128,7 +118,7 @@ TEST_F(RunTest, TellsWhereItListensAndWhenItIsReadyAndDrainsOnSigterm) {
     EXPECT_EQ(child.await_exit(), 0);
 }
 
-TEST_F(RunTest, ExitsAtOnceOnTheSecondSignal) {
+TEST(Run, ExitsAtOnceOnTheSecondSignal) {
     NotifySocket notify;
     Child child(notify, tiny_options());
     const std::uint16_t port = port_in(notify.await("X_HOLDFAST_LISTEN="));
