@@ -1,11 +1,13 @@
 # Holdfast's commands. Thin: the work is in CMake and scripts/. Every target does its own set-up.
-.PHONY: serve build test check bench kill-test fuzz clean help
+.PHONY: serve build test check sanitize mutate bench kill-test fuzz clean help
 
 help:
 	@echo "make serve      set up, build, and run a gateway with two instances on 127.0.0.1:8080"
 	@echo "make build      set up and build; leaves build/holdfast"
 	@echo "make test       set up, build, and run all tests"
 	@echo "make check      formatting, static analysis, arrows between rooms, coroutine rule"
+	@echo "make sanitize   all tests under the address, undefined-behaviour and thread sanitizers"
+	@echo "make mutate     breaks promises of the code on purpose; a test must notice each"
 	@echo "make bench      benchmarks: engine, engine beside llama.cpp, relay beside nginx"
 	@echo "make kill-test  200 kills under load; every answer compared byte for byte"
 	@echo "make fuzz       feed the parsers hostile bytes under sanitizers; SECONDS=60 each"
@@ -25,6 +27,14 @@ test:
 check:
 	@scripts/setup build check
 	@scripts/check
+
+sanitize:
+	@scripts/setup build test
+	@scripts/sanitize $(ARGS)
+
+mutate:
+	@scripts/setup build
+	@/usr/bin/python3 scripts/mutate.py $(ARGS)
 
 bench:
 	@scripts/setup build test bench

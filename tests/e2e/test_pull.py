@@ -104,7 +104,7 @@ def test_a_killed_pull_goes_on_where_it_was(puller, hub):
     partial = next(puller.cache.rglob("*.blocks"))
     service.wait_until(lambda: partial.stat().st_size == 4 * 24, "four blocks are entered")
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
     hub.faults.release.set()
     assert puller.models()[0]["state"] == "partial"
 
@@ -121,7 +121,7 @@ def test_what_a_crash_has_damaged_is_downloaded_again(puller, hub):
     blocks = service.wait_until(lambda: next(puller.cache.rglob("*.blocks"), None), "it has begun")
     service.wait_until(lambda: any(b.stat().st_size == 2 * 24 for b in puller.cache.rglob("*.blocks")), "two blocks")
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
     hub.faults.release.set()
     blocks = next(b for b in puller.cache.rglob("*.blocks") if b.stat().st_size == 2 * 24)
     with open(blocks.with_suffix(".data"), "r+b") as data:

@@ -122,7 +122,7 @@ def test_nothing_is_left_when_the_keeper_is_killed(start):
     target = start().wait_all_ready()
     pids = [i["pid"] for i in target.instances()] + [json.loads(service.get(target.url + "/admin/v1/status")[2])["pid"]]
     target.process.kill()
-    target.process.wait()
+    target.process.wait(timeout=60)
 
     def gone(pid):
         try:
