@@ -149,13 +149,18 @@ class External:
 
     def _usage(self, first: int) -> dict:
         """A holdfast instance counts an answer as a whole, others what they have said themselves."""
-        said = len(PIECES) - (0 if self.kind == "holdfast" else first)
+        if self.kind == "holdfast":
+            said = max(len(PIECES), first)
+            return {"prompt_tokens": 10, "completion_tokens": said, "total_tokens": 10 + said}
+        said = len(PIECES) - first
         return {"prompt_tokens": 10 + len(PIECES) - said, "completion_tokens": said, "total_tokens": 10 + len(PIECES)}
 
     def _first(self, body: dict) -> int:
         """The number of the first piece that the request does not have yet."""
         if self.kind == "holdfast":
             (ids,) = body["holdfast"].get("resume", [[]])
+            if len(ids) >= body["max_tokens"]:
+                return len(ids)  # whatever they are, the answer has ended
             assert ids == list(range(FIRST_ID, FIRST_ID + len(ids))), f"cannot continue from {ids}"
             return len(ids)
         already = self._already(body)
