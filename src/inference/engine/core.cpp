@@ -15,8 +15,7 @@ constexpr std::uint32_t samplers_max = 8;
 
 // The drawn token's event.
 chat::Event say(Sequence& sequence, Sampler::Draw draw) {
-    sequence.history.add(draw.id);
-    Output::Text text = sequence.output.feed(draw.id);
+    Output::Text text = sequence.state.feed(draw.id);
     chat::Event event{.choice = sequence.choice, .finish = text.finish};
     event.ids.push_back(draw.id);
     event.reasoning = std::move(text.reasoning);
@@ -54,7 +53,8 @@ void Core::add(std::unique_ptr<Group> group) {
             continue;
         }
         // Resumed when its answer was already complete: the reader needs only to hear that.
-        group->events.push_back({.choice = sequence.choice, .finish = sequence.output.finish()});
+        group->events.push_back(
+            {.choice = sequence.choice, .finish = sequence.state.output().finish()});
     }
     if (group->unfinished == 0) group->events.back().usage = group->usage();
     if (!group->events.empty()) group->channel->push(group->events);
@@ -128,9 +128,8 @@ void Core::draw(const Row& row, Sampler& sampler, Drawn& drawn) {
     const std::size_t known = sequence.ids.size() - row.proposed;
     for (bool more = row.samples; more;) {
         const std::size_t count = drawn.events.size();
-        auto draw =
-            sampler.sample(drawn.logits.subspan(count * vocab_, vocab_), sequence.group.request,
-                           sequence.history, sequence.choice, sequence.output.tokens());
+        auto draw = sampler.sample(drawn.logits.subspan(count * vocab_, vocab_),
+                                   sequence.group.request, sequence.choice, sequence.state);
         if (!draw) {
             drawn.error = std::move(draw).error();
             break;

@@ -107,10 +107,11 @@ void sample(benchmark::State& state) {
     if (state.range(0) == 1 || state.range(0) == 4) request.sampling.top_p = 0.95F;
     if (state.range(0) == 2) request.sampling.top_k = 50;
     if (state.range(0) == 4) request.logprobs = 20;
-    const History history(request.sampling, {});
-    std::uint32_t position = 0;
-    for (auto _ : state)
-        benchmark::DoNotOptimize(sampler.sample(model.row(), request, history, 0, position++));
+    TokenState token_state(tokenizer, request.sampling, {.output = {.tokens_max = 1U << 30}}, {});
+    for (auto _ : state) {
+        benchmark::DoNotOptimize(sampler.sample(model.row(), request, 0, token_state));
+        token_state.feed('a');  // the next position
+    }
 }
 BENCHMARK(sample)->DenseRange(0, 4);
 

@@ -20,7 +20,7 @@ Output::Text Output::feed(chat::TokenId id) {
     Text text;
     if (tokens_ == 0) text.content = std::move(rules_.echo);
     ++tokens_;
-    if (rules_.splits_reasoning && splitter_.thinking()) ++reasoning_tokens_;
+    if (thinking()) ++reasoning_tokens_;
 
     const bool may_stop = tokens_ > rules_.min_tokens;
     if (may_stop && std::ranges::find(rules_.end_ids, id) != rules_.end_ids.end()) {

@@ -45,6 +45,8 @@ public:
     std::uint32_t tokens() const { return tokens_; }
     std::uint32_t tokens_left() const { return rules_.tokens_max - tokens_; }
     std::uint32_t reasoning_tokens() const { return reasoning_tokens_; }
+    // The text that comes next is thinking.
+    bool thinking() const { return rules_.splits_reasoning && splitter_.thinking(); }
 
 private:
     void show(std::string_view visible, Text& text);

@@ -53,8 +53,8 @@ base::Result<std::unique_ptr<Group>> Preparer::prepare(chat::Request request) co
     HF_TRY(check(request));
     HF_TRY_ASSIGN(const std::vector<TokenId> prompt, prompt_ids(request));
     HF_TRY_ASSIGN(const std::uint32_t limit, tokens_max(request, prompt.size()));
-    OutputRules rules = output_rules(request, prompt);
-    rules.tokens_max = limit;
+    TokenRules rules = token_rules(request, prompt);
+    rules.output.tokens_max = limit;
 
     auto group = std::make_unique<Group>();
     group->request = std::move(request);
@@ -62,10 +62,10 @@ base::Result<std::unique_ptr<Group>> Preparer::prepare(chat::Request request) co
     group->sequences.reserve(group->request.choices);
     for (std::uint32_t choice = 0; choice < group->request.choices; ++choice) {
         Sequence& sequence = group->sequences.emplace_back(
-            *group, choice, Output(tokenizer_, rules), History(group->request.sampling, prompt));
+            *group, choice, TokenState(tokenizer_, group->request.sampling, rules, prompt));
         sequence.ids = prompt;
         HF_TRY(replay(sequence, group->request));
-        if (sequence.output.finish()) {
+        if (sequence.state.output().finish()) {
             sequence.phase = Phase::finished;
             continue;
         }
@@ -132,12 +132,19 @@ base::Result<std::uint32_t> Preparer::tokens_max(const chat::Request& request,
     return std::min(shape_.context, cache_tokens_max_) - static_cast<std::uint32_t>(prompt_tokens);
 }
 
+TokenRules Preparer::token_rules(const chat::Request& request,
+                                 std::span<const TokenId> prompt) const {
+    const chat::Stopping& stopping = request.stopping;
+    TokenRules rules{.output = output_rules(request, prompt), .late_ids = shape_.eos};
+    rules.late_ids.insert(rules.late_ids.end(), stopping.stop_token_ids.begin(),
+                          stopping.stop_token_ids.end());
+    rules.output.end_ids = stopping.ignore_eos ? stopping.stop_token_ids : rules.late_ids;
+    return rules;
+}
+
 OutputRules Preparer::output_rules(const chat::Request& request,
                                    std::span<const TokenId> prompt) const {
     OutputRules rules;
-    if (!request.stopping.ignore_eos) rules.end_ids = shape_.eos;
-    rules.end_ids.insert(rules.end_ids.end(), request.stopping.stop_token_ids.begin(),
-                         request.stopping.stop_token_ids.end());
     rules.stop = request.stopping.stop;
     rules.min_tokens = request.stopping.min_tokens;
     if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request.prompt)) {
@@ -157,16 +164,12 @@ OutputRules Preparer::output_rules(const chat::Request& request,
 
 base::Result<void> Preparer::replay(Sequence& sequence, const chat::Request& request) const {
     if (!request.resume || sequence.choice >= request.resume->ids.size()) return {};
-    for (const TokenId id : request.resume->ids[sequence.choice]) {
-        if (sequence.output.finish())
-            return base::fail_field("holdfast.resume",
-                                    "choice {} ended after {} tokens, but {} were given",
-                                    sequence.choice, sequence.output.tokens(),
-                                    request.resume->ids[sequence.choice].size());
-        sequence.output.feed(id);
-        sequence.history.add(id);
-        sequence.ids.push_back(id);
-    }
+    const std::vector<TokenId>& ids = request.resume->ids[sequence.choice];
+    if (!sequence.state.replay(ids))
+        return base::fail_field("holdfast.resume",
+                                "choice {} ended after {} tokens, but {} were given",
+                                sequence.choice, sequence.state.output().tokens(), ids.size());
+    sequence.ids.insert(sequence.ids.end(), ids.begin(), ids.end());
     return {};
 }
 

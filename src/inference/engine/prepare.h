@@ -34,6 +34,8 @@ private:
     base::Result<void> check(const chat::Request& request) const;
     base::Result<std::uint32_t> tokens_max(const chat::Request& request,
                                            std::size_t prompt_tokens) const;
+    TokenRules token_rules(const chat::Request& request,
+                           std::span<const chat::TokenId> prompt) const;
     OutputRules output_rules(const chat::Request& request,
                              std::span<const chat::TokenId> prompt) const;
     base::Result<void> replay(Sequence& sequence, const chat::Request& request) const;

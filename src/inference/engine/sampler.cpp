@@ -16,25 +16,8 @@ constexpr float masked = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
-History::History(const chat::Sampling& sampling, std::span<const chat::TokenId> prompt)
-    : active_(sampling.repetition_penalty != 1.0F || sampling.presence_penalty != 0.0F ||
-              sampling.frequency_penalty != 0.0F) {
-    if (!active_) return;
-    for (const chat::TokenId id : prompt) entry(id);
-}
-
-void History::add(chat::TokenId generated) {
-    if (active_) ++entry(generated).generated;
-}
-
-History::Seen& History::entry(chat::TokenId id) {
-    const auto [place, is_new] = index_.try_emplace(id, static_cast<std::uint32_t>(seen_.size()));
-    if (is_new) seen_.push_back({id, 0});
-    return seen_[place->second];
-}
-
 Sampler::Sampler(const text::Tokenizer& tokenizer, const model::Shape& shape)
-    : tokenizer_(tokenizer), eos_(shape.eos), adjusted_(shape.vocab), scratch_(shape.vocab) {
+    : tokenizer_(tokenizer), adjusted_(shape.vocab), scratch_(shape.vocab) {
     for (std::uint32_t id = 0; id < shape.vocab; ++id) {
         if (!tokenizer.exists(static_cast<chat::TokenId>(id))) continue;
         if (ranges_.empty() || ranges_.back().end != id) ranges_.push_back({id, id});
@@ -43,18 +26,19 @@ Sampler::Sampler(const text::Tokenizer& tokenizer, const model::Shape& shape)
 }
 
 base::Result<Sampler::Draw> Sampler::sample(std::span<const float> row,
-                                            const chat::Request& request, const History& history,
-                                            std::uint32_t choice, std::uint32_t position) {
+                                            const chat::Request& request, std::uint32_t choice,
+                                            const TokenState& state) {
     HF_ASSERT(row.size() == adjusted_.size());
     const RowScan raw = scan_tokens(row);
     if (!raw.valid)
         return base::fail(base::Code::internal, "the model computed logits that are not numbers");
     Draw result;
-    const bool adjusts = !history.seen().empty() || !request.sampling.logit_bias.empty() ||
-                         position < request.stopping.min_tokens;
+    const std::uint32_t position = state.output().tokens();
+    const bool adjusts =
+        !state.history().seen().empty() || !request.sampling.logit_bias.empty() || state.masks();
     if (adjusts) {
         std::ranges::copy(row, adjusted_.begin());
-        adjust(request, history, position);
+        adjust(request.sampling, state);
         HF_TRY_ASSIGN(result.id, draw(adjusted_, scan_tokens(adjusted_).largest, request.sampling,
                                       choice, position));
     } else {
@@ -74,9 +58,8 @@ RowScan Sampler::scan_tokens(std::span<const float> row) const {
     return all;
 }
 
-void Sampler::adjust(const chat::Request& request, const History& history, std::uint32_t position) {
-    const chat::Sampling& sampling = request.sampling;
-    for (const auto [id, generated] : history.seen()) {
+void Sampler::adjust(const chat::Sampling& sampling, const TokenState& state) {
+    for (const auto [id, generated] : state.history().seen()) {
         float& logit = adjusted_[static_cast<std::size_t>(id)];
         logit =
             logit > 0 ? logit / sampling.repetition_penalty : logit * sampling.repetition_penalty;
@@ -86,10 +69,7 @@ void Sampler::adjust(const chat::Request& request, const History& history, std::
     }
     for (const auto& [id, bias] : sampling.logit_bias)
         adjusted_[static_cast<std::size_t>(id)] += bias;
-    if (position >= request.stopping.min_tokens) return;
-    for (const chat::TokenId id : eos_) adjusted_[static_cast<std::size_t>(id)] = masked;
-    for (const chat::TokenId id : request.stopping.stop_token_ids)
-        adjusted_[static_cast<std::size_t>(id)] = masked;
+    if (state.masks()) state.mask(adjusted_);
 }
 
 bool Sampler::likelier(const Candidate& a, const Candidate& b) {

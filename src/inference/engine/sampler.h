@@ -1,7 +1,6 @@
 // From one row of logits to one token.
 #pragma once
 
-#include <boost/unordered/unordered_flat_map.hpp>
 #include <optional>
 #include <span>
 #include <vector>
@@ -10,30 +9,11 @@
 #include "common/chat/event.h"
 #include "common/chat/request.h"
 #include "inference/engine/row_math.h"
+#include "inference/engine/token_state.h"
 #include "inference/model/model.h"
 #include "inference/text/tokenizer.h"
 
 namespace holdfast::engine {
-
-// Which ids a choice has seen: the penalties' memory. Remembers nothing if the request has no
-// penalties. It follows from the ids alone, so a resume rebuilds it by adding them again.
-class History {
-public:
-    History(const chat::Sampling& sampling, std::span<const chat::TokenId> prompt);
-    void add(chat::TokenId generated);
-
-    struct Seen {
-        chat::TokenId id;
-        std::uint32_t generated;  // times; 0: only in the prompt
-    };
-    std::span<const Seen> seen() const { return seen_; }
-
-private:
-    Seen& entry(chat::TokenId id);
-    bool active_;
-    std::vector<Seen> seen_;
-    boost::unordered_flat_map<chat::TokenId, std::uint32_t> index_;
-};
 
 // One thread; owns scratch memory for one row and allocates no more per token, unless log
 // probabilities are asked for. The result is a function of its arguments, bit for bit.
@@ -42,7 +22,7 @@ private:
 //   1. ids without a token (padding rows of the head) are masked; a NaN or +inf is an error
 //   2. log probabilities: log-softmax of the row as it is now, before everything below
 //   3. repetition penalty, then frequency and presence penalties, then logit_bias
-//   4. before min_tokens, end-of-sequence and stop ids are masked
+//   4. what the token state says must not come next is masked
 //   5. temperature 0: the largest logit, the lowest id among equals. Otherwise
 //   6. weights exp((logit - largest) / temperature); below e^-32 a weight counts as 0, which all
 //      ids of the largest vocabulary together could not make visible in a 24-bit random number
@@ -60,10 +40,10 @@ public:
         chat::TokenId id = 0;
         std::optional<chat::TokenScore> score;  // when the request asks for log probabilities
     };
-    // `row` has shape.vocab logits, `position` is the number of tokens generated before this one.
+    // `row` has shape.vocab logits; `state` has been fed what the choice has generated so far.
     // Errors: internal, if the row holds a NaN or no finite logit.
     base::Result<Draw> sample(std::span<const float> row, const chat::Request& request,
-                              const History& history, std::uint32_t choice, std::uint32_t position);
+                              std::uint32_t choice, const TokenState& state);
 
 private:
     // Ids that have a token: [begin, end).
@@ -76,7 +56,7 @@ private:
     static bool likelier(const Candidate& a, const Candidate& b);
 
     RowScan scan_tokens(std::span<const float> row) const;
-    void adjust(const chat::Request& request, const History& history, std::uint32_t position);
+    void adjust(const chat::Sampling& sampling, const TokenState& state);
     base::Result<chat::TokenId> draw(std::span<const float> row, float largest,
                                      const chat::Sampling& sampling, std::uint32_t choice,
                                      std::uint32_t position);
@@ -91,7 +71,6 @@ private:
     std::vector<chat::TokenId> likeliest_ids(std::span<const float> row, std::size_t count) const;
 
     const text::Tokenizer& tokenizer_;
-    std::vector<chat::TokenId> eos_;
     std::vector<Range> ranges_;    // ascending; rows between them have no token
     std::vector<float> adjusted_;  // the row after penalties, bias and masks, if there are any
     std::vector<Candidate> scratch_;

@@ -22,15 +22,31 @@ class SamplerTest : public testing::Test {
 protected:
     SamplerTest() : row(FakeTokenizer::vocab, -10.0F) { request.sampling.seed = 1; }
 
-    Sampler::Draw sample(std::uint32_t position = 0) {
-        auto draw = sampler.sample(row, request, History(request.sampling, prompt), 0, position);
+    // A choice that has generated `position` tokens.
+    TokenState at(std::uint32_t position, chat::TokenId token = 'z') const {
+        TokenRules rules{
+            .output = {.min_tokens = request.stopping.min_tokens, .tokens_max = 1U << 20},
+            .late_ids = {FakeTokenizer::eos}};
+        rules.late_ids.insert(rules.late_ids.end(), request.stopping.stop_token_ids.begin(),
+                              request.stopping.stop_token_ids.end());
+        TokenState state(tokenizer, request.sampling, std::move(rules), prompt);
+        EXPECT_TRUE(state.replay(std::vector<chat::TokenId>(position, token)));
+        return state;
+    }
+    Sampler::Draw sample(const TokenState& state, std::uint32_t choice = 0) {
+        auto draw = sampler.sample(row, request, choice, state);
         EXPECT_TRUE(draw);
         return *draw;
     }
+    Sampler::Draw sample() { return sample(at(0)); }
     // Share of each id among draws at the first `count` positions.
     std::map<chat::TokenId, double> shares(std::uint32_t count = 4000) {
         std::map<chat::TokenId, double> share;
-        for (std::uint32_t i = 0; i < count; ++i) share[sample(i).id] += 1.0 / count;
+        TokenState state = at(0);
+        for (std::uint32_t i = 0; i < count; ++i) {
+            share[sample(state).id] += 1.0 / count;
+            state.feed('z');
+        }
         return share;
     }
 
@@ -126,7 +142,9 @@ TEST(Sampler, DrawsByTheBookFromALargeVocabulary) {
         if (round % 5 < 2) request.sampling.top_p = round % 5 == 0 ? 0.95F : 0.3F;
         if (round % 7 < 2) request.sampling.top_k = round % 7 == 0 ? 40 : 10'000;
         if (round % 11 == 0) request.sampling.min_p = 0.1F;
-        const auto draw = sampler.sample(row, request, History(request.sampling, {}), 0, round);
+        TokenState state(tokenizer, request.sampling, {.output = {.tokens_max = 1000}}, {});
+        ASSERT_TRUE(state.replay(std::vector<chat::TokenId>(round, 3)));
+        const auto draw = sampler.sample(row, request, 0, state);
         ASSERT_TRUE(draw);
         ASSERT_EQ(draw->id, draw_by_the_book(row, tokenizer, request.sampling, round)) << round;
         drawn.insert(draw->id);
@@ -164,13 +182,12 @@ TEST_F(SamplerTest, DrawsEachIdAsOftenAsItsProbabilitySays) {
 
 TEST_F(SamplerTest, TheDrawIsAFunctionOfSeedChoiceAndPosition) {
     std::ranges::fill(row, 0.0F);
-    const History none(request.sampling, {});
-    const auto first = sampler.sample(row, request, none, 0, 5)->id;
-    EXPECT_EQ(sampler.sample(row, request, none, 0, 5)->id, first);
-    EXPECT_NE(sampler.sample(row, request, none, 1, 5)->id, first);
-    EXPECT_NE(sampler.sample(row, request, none, 0, 6)->id, first);
+    const auto first = sample(at(5)).id;
+    EXPECT_EQ(sample(at(5)).id, first);
+    EXPECT_NE(sample(at(5), 1).id, first);
+    EXPECT_NE(sample(at(6)).id, first);
     request.sampling.seed = 2;
-    EXPECT_NE(sampler.sample(row, request, none, 0, 5)->id, first);
+    EXPECT_NE(sample(at(5)).id, first);
 }
 
 TEST_F(SamplerTest, TopKKeepsTheLikeliestAndTheLowestIdsAmongEquals) {
@@ -236,11 +253,8 @@ TEST_F(SamplerTest, PenaltiesLowerWhatWasSeen) {
     request.sampling.frequency_penalty = 0.3F;
     prompt = {20, 20, 20};
     EXPECT_EQ(sample().id, 20) << "these two look at generated ids only";
-    History history(request.sampling, prompt);
-    history.add(20);
-    EXPECT_EQ(sampler.sample(row, request, history, 0, 1)->id, 20);  // 4 - 0.3 - 0.5
-    history.add(20);
-    EXPECT_EQ(sampler.sample(row, request, history, 0, 2)->id, 21);  // 4 - 0.6 - 0.5
+    EXPECT_EQ(sample(at(1, 20)).id, 20);  // 4 - 0.3 - 0.5
+    EXPECT_EQ(sample(at(2, 20)).id, 21);  // 4 - 0.6 - 0.5
 }
 
 TEST_F(SamplerTest, LogitBiasRaisesAndLowers) {
@@ -257,8 +271,8 @@ TEST_F(SamplerTest, EndAndStopIdsAreMaskedBeforeMinTokens) {
     row[FakeTokenizer::eos] = 9.0F;
     row[40] = 8.0F;
     row[41] = 7.0F;
-    EXPECT_EQ(sample(2).id, 41);
-    EXPECT_EQ(sample(3).id, FakeTokenizer::eos);
+    EXPECT_EQ(sample(at(2)).id, 41);
+    EXPECT_EQ(sample(at(3)).id, FakeTokenizer::eos);
 }
 
 TEST_F(SamplerTest, ScoresAreOfTheDistributionBeforeEverythingElse) {
@@ -298,18 +312,17 @@ TEST_F(SamplerTest, AlternativesAreTheLikeliestInOrderAndLowestIdsFirst) {
 }
 
 TEST_F(SamplerTest, LogitsThatAreNotNumbersAreAnError) {
-    const History none(request.sampling, {});
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), infinity}) {
         auto broken = row;
         broken[77] = bad;
-        const auto draw = sampler.sample(broken, request, none, 0, 0);
+        const auto draw = sampler.sample(broken, request, 0, at(0));
         ASSERT_FALSE(draw);
         EXPECT_EQ(draw.error().code, base::Code::internal);
     }
     std::ranges::fill(row, -infinity);
-    EXPECT_FALSE(sampler.sample(row, request, none, 0, 0));
+    EXPECT_FALSE(sampler.sample(row, request, 0, at(0)));
     row[77] = -3.0F;
-    EXPECT_EQ(sampler.sample(row, request, none, 0, 0)->id, 77);
+    EXPECT_EQ(sample().id, 77);
 }
 
 }  // namespace holdfast::engine

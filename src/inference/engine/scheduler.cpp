@@ -131,7 +131,7 @@ void Scheduler::plan_proposals() {
         const std::size_t room = (sequence.blocks.size() + spare) * block_tokens - known;
         // The answer's last token is not proposed: nothing is drawn after it.
         const std::size_t most = std::min<std::size_t>(
-            {share, limits_.proposed_tokens_max, sequence.output.tokens_left() - 1, room});
+            {share, limits_.proposed_tokens_max, sequence.state.output().tokens_left() - 1, room});
         if (most == 0) continue;
         row.proposed = sequence.speculation.propose(sequence.ids, static_cast<std::uint32_t>(most));
         tokens += row.proposed;

@@ -9,9 +9,8 @@
 #include "common/chat/request.h"
 #include "inference/engine/blocks.h"
 #include "inference/engine/channel.h"
-#include "inference/engine/output.h"
-#include "inference/engine/sampler.h"
 #include "inference/engine/speculation.h"
+#include "inference/engine/token_state.h"
 
 namespace holdfast::engine {
 
@@ -23,8 +22,8 @@ enum class Phase { waiting, running, finished };
 // hold the keys and values of its first `computed` ids and have room for at least the rest of those
 // that are being computed.
 struct Sequence {
-    Sequence(Group& group, std::uint32_t choice, Output output, History history)
-        : group(group), choice(choice), output(std::move(output)), history(std::move(history)) {}
+    Sequence(Group& group, std::uint32_t choice, TokenState state)
+        : group(group), choice(choice), state(std::move(state)) {}
 
     std::uint32_t uncomputed() const { return static_cast<std::uint32_t>(ids.size()) - computed; }
 
@@ -37,8 +36,7 @@ struct Sequence {
     std::uint32_t computed = 0;        // ids whose keys and values are in the blocks
     std::uint32_t published = 0;       // of the first blocks: offered to the prefix cache
     std::vector<BlockId> blocks;
-    Output output;
-    History history;
+    TokenState state;  // has been fed the generated ids
     Speculation speculation;
 };
 
@@ -57,8 +55,8 @@ struct Group {
     chat::Usage usage() const {
         chat::Usage total{.prompt_tokens = prompt_tokens, .cached_tokens = cached_tokens};
         for (const Sequence& sequence : sequences) {
-            total.completion_tokens += sequence.output.tokens();
-            total.reasoning_tokens += sequence.output.reasoning_tokens();
+            total.completion_tokens += sequence.state.output().tokens();
+            total.reasoning_tokens += sequence.state.output().reasoning_tokens();
         }
         return total;
     }
