@@ -51,7 +51,8 @@ TEST(Allocation, ATokenAllocatesNothing) {
     const Preparer preparer(**tokenizer, *chat_template, (*model)->shape(), 16'384);
     const auto doorbell = std::make_shared<Doorbell>();
     for (const std::uint32_t speculation : {0U, 3U}) {
-        Core core(**model, **tokenizer, {.speculation_tokens_max = speculation}, clock);
+        const std::unique_ptr<Runner> runner = make_host_runner(**model, **tokenizer);
+        Core core(**model, *runner, {.speculation_tokens_max = speculation}, clock);
         std::vector<std::shared_ptr<Channel>> readers;
         std::size_t choices = 0;
         for (const chat::Request& request : requests()) {

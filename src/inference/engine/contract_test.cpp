@@ -21,6 +21,7 @@ struct Axes {
     bool prefix_cache = true;
     std::uint32_t speculation_tokens_max = 0;
     std::string weights = "file", kv_type = "f32";
+    RunnerKind runner = EachRunner::kind;
 };
 
 class RealEngine {
@@ -41,7 +42,8 @@ public:
         options.prefill_tokens_max = axes.prefill_tokens_max;
         options.prefix_cache = axes.prefix_cache;
         options.speculation_tokens_max = axes.speculation_tokens_max;
-        engine_ = make_engine(std::move(*model), *tokenizer, *chat_template, options, clock_);
+        engine_ = make_engine(std::move(*model), *tokenizer, *chat_template, options, clock_,
+                              maker(axes.runner));
     }
     ~RealEngine() { engine_->stop(base::Deadline(clock_.now())); }
 
@@ -88,14 +90,17 @@ private:
     std::unique_ptr<Engine> engine_;
 };
 
-class ContractTest : public testing::Test {
+class ContractTest : public EachRunner {
 protected:
     void SetUp() override {
+        EachRunner::SetUp();
         ASSERT_TRUE(std::filesystem::exists(folder)) << folder << " is missing";
     }
     // One thread, each request alone, no prefix cache: what everything else must equal.
     static const std::vector<Answer>& expected() {
-        static const std::vector<Answer> answers = RealEngine({.prefix_cache = false}).one_by_one();
+        static const std::vector<Answer> answers = [] {
+            return RealEngine({.prefix_cache = false, .runner = RunnerKind::host}).one_by_one();
+        }();
         return answers;
     }
     static void expect_expected(const std::vector<Answer>& answers, const std::string& context) {
@@ -104,17 +109,19 @@ protected:
     }
 };
 
-TEST_F(ContractTest, HoldsAmongStrangers) {
+HF_ON_EACH_RUNNER(ContractTest);
+
+TEST_P(ContractTest, HoldsAmongStrangers) {
     expect_expected(RealEngine({.prefix_cache = false}).together(), "together");
 }
 
-TEST_F(ContractTest, HoldsForEveryPrefillChunk) {
+TEST_P(ContractTest, HoldsForEveryPrefillChunk) {
     for (const std::uint32_t tokens : {1U, 3U, 16U, 17U, 64U})
         expect_expected(RealEngine({.prefill_tokens_max = tokens}).together(),
                         fmt::format("chunks of {}", tokens));
 }
 
-TEST_F(ContractTest, HoldsWithAPrefixHit) {
+TEST_P(ContractTest, HoldsWithAPrefixHit) {
     RealEngine engine({});
     engine.one_by_one();
     const std::uint64_t before = engine.stats().cached_tokens;
@@ -122,26 +129,26 @@ TEST_F(ContractTest, HoldsWithAPrefixHit) {
     EXPECT_GT(engine.stats().cached_tokens, before);
 }
 
-TEST_F(ContractTest, HoldsAfterPreemption) {
+TEST_P(ContractTest, HoldsAfterPreemption) {
     RealEngine engine({.kv_tokens = 640});
     expect_expected(engine.together(), "a small cache");
     EXPECT_GT(engine.stats().preemptions, 0);
 }
 
-TEST_F(ContractTest, HoldsForEveryThreadCount) {
+TEST_P(ContractTest, HoldsForEveryThreadCount) {
     for (const std::uint32_t threads : {1U, 2U, 3U})
         expect_expected(RealEngine({.threads = threads}).together(),
                         fmt::format("{} threads", threads));
 }
 
-TEST_F(ContractTest, HoldsForEveryInstructionSet) {
+TEST_P(ContractTest, HoldsForEveryInstructionSet) {
     for (const std::string isa : {"scalar", "avx2", "avx512", "vnni"}) {
         if (!model::load(folder, {.isa = isa})) continue;  // this machine does not have it
         expect_expected(RealEngine({.isa = isa, .threads = 2}).together(), isa);
     }
 }
 
-TEST_F(ContractTest, HoldsWithSpeculation) {
+TEST_P(ContractTest, HoldsWithSpeculation) {
     for (const std::uint32_t tokens : {1U, 3U, 7U}) {
         RealEngine engine({.threads = 2, .speculation_tokens_max = tokens});
         expect_expected(engine.one_by_one(), fmt::format("{} proposed tokens", tokens));
@@ -154,11 +161,14 @@ TEST_F(ContractTest, HoldsWithSpeculation) {
     EXPECT_GT(small.stats().preemptions, 0);
 }
 
-TEST_F(ContractTest, HoldsForEveryTypeOfWeightsAndCache) {
+TEST_P(ContractTest, HoldsForEveryTypeOfWeightsAndCache) {
     std::uint64_t preemptions = 0;
     for (const auto& [weights, kv_type] : {std::pair("q8_0", "f32"), std::pair("q4_0", "q8"),
                                            std::pair("file", "bf16"), std::pair("f16", "q8")}) {
-        const Axes alone{.prefix_cache = false, .weights = weights, .kv_type = kv_type};
+        const Axes alone{.prefix_cache = false,
+                         .weights = weights,
+                         .kv_type = kv_type,
+                         .runner = RunnerKind::host};
         const auto answers = RealEngine(alone).one_by_one();
         // The other instruction sets are compared in src/inference/model, without an engine.
         for (const std::string isa : {"", "avx2"}) {
@@ -169,6 +179,7 @@ TEST_F(ContractTest, HoldsForEveryTypeOfWeightsAndCache) {
             together.prefill_tokens_max = 17;
             together.kv_tokens = 640;
             together.prefix_cache = true;
+            together.runner = kind;
             RealEngine engine(together);
             const auto others = engine.together();
             preemptions += engine.stats().preemptions;
@@ -180,7 +191,7 @@ TEST_F(ContractTest, HoldsForEveryTypeOfWeightsAndCache) {
     EXPECT_GT(preemptions, 0);
 }
 
-TEST_F(ContractTest, HoldsAfterAResumeAtEveryEvent) {
+TEST_P(ContractTest, HoldsAfterAResumeAtEveryEvent) {
     RealEngine engine({.speculation_tokens_max = 4});
     for (const std::uint32_t number : {1U, 2U, 3U, 5U}) {  // one choice each
         const Answer& whole = expected()[number];

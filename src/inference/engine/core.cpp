@@ -1,28 +1,12 @@
 #include "inference/engine/core.h"
 
 #include <algorithm>
-#include <atomic>
-#include <functional>
 #include <utility>
 
 #include "common/base/assert.h"
 
 namespace holdfast::engine {
 namespace {
-
-// More threads than that have too little to do.
-constexpr std::uint32_t samplers_max = 8;
-
-// The drawn token's event.
-chat::Event say(Sequence& sequence, Sampler::Draw draw) {
-    Output::Text text = sequence.state.feed(draw.id);
-    chat::Event event{.choice = sequence.choice, .finish = text.finish};
-    event.ids.push_back(draw.id);
-    event.reasoning = std::move(text.reasoning);
-    event.content = std::move(text.content);
-    if (draw.score) event.scores.push_back(*std::move(draw.score));
-    return event;
-}
 
 // One place in the batch stays for a prompt chunk, so that decoding cannot starve newcomers.
 SchedulerLimits limits_of(const model::Model& model, const Options& options) {
@@ -35,16 +19,18 @@ SchedulerLimits limits_of(const model::Model& model, const Options& options) {
 
 }  // namespace
 
-Core::Core(model::Model& model, const text::Tokenizer& tokenizer, const Options& options,
+Core::Core(const model::Model& model, Runner& runner, const Options& options,
            const base::Clock& clock)
-    : model_(model),
+    : runner_(runner),
       clock_(clock),
-      vocab_(model.shape().vocab),
       pool_(model.blocks(), options.prefix_cache),
       scheduler_(pool_, limits_of(model, options)),
-      samplers_(std::clamp(model.threads(), 1U, samplers_max), Sampler(tokenizer, model.shape())) {}
+      frames_(runner.depth() + 1) {
+    HF_ASSERT(runner.depth() <= 1);  // a sequence has one pending token at most when it is planned
+}
 
 void Core::add(std::unique_ptr<Group> group) {
+    if (death_) return group->channel->fail(*death_);
     group->arrival = arrivals_++;
     counters_.prompt_tokens += group->prompt_tokens;
     for (Sequence& sequence : group->sequences) {
@@ -63,15 +49,18 @@ void Core::add(std::unique_ptr<Group> group) {
 
 bool Core::step() {
     drop_cancelled_and_expired();
+    const std::uint64_t before = counters_.steps;
+    if (in_flight_ > 0 && must_know()) commit_oldest();
     const std::span<const Row> rows = scheduler_.plan();
-    if (rows.empty()) return false;
-    run(rows);
-    return true;
+    if (!rows.empty()) launch(rows);
+    if (in_flight_ > runner_.depth() || (in_flight_ > 0 && rows.empty())) commit_oldest();
+    return !rows.empty() || counters_.steps > before;
 }
 
 void Core::drop_cancelled_and_expired() {
     const base::Instant now = clock_.now();
     for (const std::unique_ptr<Group>& group : groups_) {
+        if (group->unfinished == 0) continue;  // only waits for its rows in flight
         if (group->channel->cancelled()) {
             ++counters_.cancelled;
             fail(*group, {base::Code::cancelled, "the reader has left", base::Origin::client});
@@ -84,82 +73,62 @@ void Core::drop_cancelled_and_expired() {
     forget_finished_groups();
 }
 
-void Core::run(std::span<const Row> rows) {
-    slices_.clear();
-    for (const Row& row : rows) {
-        const Sequence& sequence = *row.sequence;
-        slices_.push_back({.tokens = {sequence.ids.data() + sequence.computed, row.computes()},
-                           .position = sequence.computed,
-                           .blocks = sequence.blocks,
-                           .logits = row.logits()});
+// What is in flight decides what can be planned: proposals are taken or refused first, and who may
+// propose has to know its last token.
+bool Core::must_know() const {
+    return std::ranges::any_of(frames_[oldest_], [](const Row& row) { return row.proposed > 0; }) ||
+           scheduler_.may_propose();
+}
+
+void Core::launch(std::span<const Row> rows) {
+    std::vector<Row>& frame = frames_[(oldest_ + in_flight_++) % frames_.size()];
+    frame.assign(rows.begin(), rows.end());
+    runner_.launch(frame);
+    for (const Row& row : frame) {
+        scheduler_.launched(row);
+        ++row.sequence->group.in_flight;
     }
-    draw_all(rows, model_.forward(slices_));
-    const auto count = static_cast<std::uint32_t>(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) commit(rows[i], drawn_[i], count);
-    push_events();
+}
+
+void Core::commit_oldest() {
+    const base::Result<std::span<Drawn>> drawn = runner_.collect();
+    if (!drawn) return die(drawn.error());
+    const std::vector<Row>& frame = frames_[oldest_];
+    HF_ASSERT(drawn->size() == frame.size());
+    const auto count = static_cast<std::uint32_t>(frame.size());
+    for (std::size_t i = 0; i < frame.size(); ++i) commit(frame[i], (*drawn)[i], count);
+    oldest_ = (oldest_ + 1) % frames_.size();
+    --in_flight_;
     ++counters_.steps;
-}
-
-// On all threads of the model: a row touches its own sequence and what is immutable.
-void Core::draw_all(std::span<const Row> rows, std::span<const float> logits) {
-    if (drawn_.size() < rows.size()) drawn_.resize(rows.size());
-    const std::uint64_t operations = logits.size();
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        drawn_[i].logits = logits.first(rows[i].logits() * vocab_);
-        logits = logits.subspan(drawn_[i].logits.size());
-    }
-    HF_ASSERT(logits.empty());
-    std::atomic<std::size_t> next = 0;
-    const auto draw_some = [&](std::uint32_t task) {
-        for (std::size_t i = next++; i < rows.size(); i = next++)
-            draw(rows[i], samplers_[task], drawn_[i]);
-    };
-    const std::size_t tasks = std::min(samplers_.size(), rows.size());
-    model_.run(static_cast<std::uint32_t>(tasks), operations, std::ref(draw_some));
-}
-
-// Draws the sequence's next token and, as long as it was proposed, the one after it. Afterwards the
-// sequence's ids are drawn ones only.
-void Core::draw(const Row& row, Sampler& sampler, Drawn& drawn) {
-    drawn.events.clear();
-    drawn.accepted = 0;
-    drawn.error.reset();
-    Sequence& sequence = *row.sequence;
-    const std::size_t known = sequence.ids.size() - row.proposed;
-    for (bool more = row.samples; more;) {
-        const std::size_t count = drawn.events.size();
-        auto draw = sampler.sample(drawn.logits.subspan(count * vocab_, vocab_),
-                                   sequence.group.request, sequence.choice, sequence.state);
-        if (!draw) {
-            drawn.error = std::move(draw).error();
-            break;
-        }
-        const bool accepted = count < row.proposed && sequence.ids[known + count] == draw->id;
-        if (accepted) {
-            ++drawn.accepted;
-        } else {
-            sequence.ids.resize(known + count);
-            sequence.ids.push_back(draw->id);
-        }
-        chat::Event& event = drawn.events.emplace_back(say(sequence, *std::move(draw)));
-        more = accepted && !event.finish;
-    }
-    sequence.ids.resize(known + drawn.events.size());
+    push_events();
 }
 
 void Core::commit(const Row& row, Drawn& drawn, std::uint32_t rows) {
     Sequence& sequence = *row.sequence;
-    if (sequence.phase == Phase::finished) return;  // a sibling's row has failed the group
-    scheduler_.advance(row, drawn.accepted);
+    --sequence.group.in_flight;
+    // It ended after this row was launched, or a sibling's row has just failed the group.
+    if (sequence.phase == Phase::finished) return;
+    drawn_ids_.clear();
+    for (const chat::Event& event : drawn.events)
+        drawn_ids_.insert(drawn_ids_.end(), event.ids.begin(), event.ids.end());
+    const std::uint32_t accepted = scheduler_.drawn(row, drawn_ids_);
     counters_.proposed_tokens += row.proposed;
-    counters_.accepted_tokens += drawn.accepted;
-    counters_.generated_tokens += drawn.events.size();
-    if (row.proposed > 0) sequence.speculation.learn(row.proposed, drawn.accepted, rows);
+    counters_.accepted_tokens += accepted;
+    counters_.generated_tokens += drawn_ids_.size();
+    if (row.proposed > 0) sequence.speculation.learn(row.proposed, accepted, rows);
     for (chat::Event& event : drawn.events) {
         if (event.finish) finish(sequence, event);
         sequence.group.events.push_back(std::move(event));
     }
     if (drawn.error) fail(sequence.group, *std::move(drawn.error));
+}
+
+// Nothing can be computed any more: all requests end, and so does every later one.
+void Core::die(const base::Error& error) {
+    death_ = error;
+    in_flight_ = 0;
+    for (const std::unique_ptr<Group>& group : groups_) group->in_flight = 0;
+    fail_all(error);
 }
 
 void Core::finish(Sequence& sequence, chat::Event& event) {
@@ -184,7 +153,8 @@ void Core::push_events() {
 }
 
 void Core::forget_finished_groups() {
-    std::erase_if(groups_, [](const auto& group) { return group->unfinished == 0; });
+    std::erase_if(
+        groups_, [](const auto& group) { return group->unfinished == 0 && group->in_flight == 0; });
 }
 
 base::Deadline Core::nearest_deadline() const {
@@ -213,8 +183,10 @@ void Core::fail_unstarted(const base::Error& error) {
 }
 
 void Core::fail_all(const base::Error& error) {
-    for (const std::unique_ptr<Group>& group : groups_) fail(*group, error);
-    groups_.clear();
+    for (const std::unique_ptr<Group>& group : groups_)
+        if (group->unfinished > 0) fail(*group, error);
+    while (in_flight_ > 0) commit_oldest();
+    forget_finished_groups();
 }
 
 }  // namespace holdfast::engine

@@ -10,6 +10,7 @@
 #include "inference/engine/channel.h"
 #include "inference/engine/core.h"
 #include "inference/engine/prepare.h"
+#include "inference/engine/runner.h"
 
 namespace holdfast::engine {
 namespace {
@@ -30,14 +31,16 @@ class ThreadedEngine final : public Engine {
 public:
     ThreadedEngine(std::unique_ptr<model::Model> model,
                    std::shared_ptr<const text::Tokenizer> tokenizer,
-                   text::ChatTemplate chat_template, Options options, const base::Clock& clock)
+                   text::ChatTemplate chat_template, Options options, const base::Clock& clock,
+                   const MakeRunner& make_runner)
         : model_(std::move(model)),
           tokenizer_(std::move(tokenizer)),
           options_(options),
           clock_(clock),
           preparer_(*tokenizer_, std::move(chat_template), model_->shape(),
                     model_->blocks() * block_tokens),
-          core_(*model_, *tokenizer_, options, clock) {
+          runner_(make_runner(*model_, *tokenizer_)),
+          core_(*model_, *runner_, options, clock) {
         published_ = core_.stats();
         thread_ = std::thread([this] { run(); });
     }
@@ -72,7 +75,8 @@ private:
     Stats published_;
     base::SystemEntropy entropy_;
 
-    Core core_;  // engine thread only, as are the next two
+    const std::unique_ptr<Runner> runner_;  // engine thread only, as are the next three
+    Core core_;
     std::vector<std::unique_ptr<Group>> arriving_;
     bool stopping_ = false;
 
@@ -219,11 +223,19 @@ void ThreadedEngine::publish_stats() {
 std::unique_ptr<Engine> make_engine(std::unique_ptr<model::Model> model,
                                     std::shared_ptr<const text::Tokenizer> tokenizer,
                                     text::ChatTemplate chat_template, Options options,
-                                    const base::Clock& clock) {
+                                    const base::Clock& clock, const MakeRunner& make_runner) {
     HF_ASSERT(model != nullptr && tokenizer != nullptr);
     HF_ASSERT(options.unread_events_max >= 1 && options.waiting_max >= 1);
     return std::make_unique<ThreadedEngine>(std::move(model), std::move(tokenizer),
-                                            std::move(chat_template), options, clock);
+                                            std::move(chat_template), options, clock, make_runner);
+}
+
+std::unique_ptr<Engine> make_engine(std::unique_ptr<model::Model> model,
+                                    std::shared_ptr<const text::Tokenizer> tokenizer,
+                                    text::ChatTemplate chat_template, Options options,
+                                    const base::Clock& clock) {
+    return make_engine(std::move(model), std::move(tokenizer), std::move(chat_template), options,
+                       clock, make_host_runner);
 }
 
 }  // namespace holdfast::engine

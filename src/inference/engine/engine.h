@@ -1,6 +1,7 @@
 // Continuous batching over one model. One engine thread owns all scheduling state; a step is
-// plan (scheduler, blocks) -> run (model) -> commit (sample, append, emit, free). The engine never
-// waits for a client: a choice whose reader falls behind is not scheduled until it has caught up.
+// plan (scheduler, blocks) -> launch, collect (runner) -> commit (append, emit, free). The engine
+// never waits for a client: a choice whose reader falls behind is not scheduled until it has caught
+// up.
 #pragma once
 
 #include <chrono>
@@ -75,7 +76,17 @@ public:
     virtual void stop(base::Deadline deadline) = 0;
 };
 
+class Runner;  // engine/runner.h
+// How to compute with a model; both arguments outlive the runner.
+using MakeRunner = std::function<std::unique_ptr<Runner>(model::Model&, const text::Tokenizer&)>;
+std::unique_ptr<Runner> make_host_runner(model::Model& model, const text::Tokenizer& tokenizer);
+
 // The clock must outlive the engine. The destructor stops at once.
+std::unique_ptr<Engine> make_engine(std::unique_ptr<model::Model> model,
+                                    std::shared_ptr<const text::Tokenizer> tokenizer,
+                                    text::ChatTemplate chat_template, Options options,
+                                    const base::Clock& clock, const MakeRunner& make_runner);
+// On the host.
 std::unique_ptr<Engine> make_engine(std::unique_ptr<model::Model> model,
                                     std::shared_ptr<const text::Tokenizer> tokenizer,
                                     text::ChatTemplate chat_template, Options options,

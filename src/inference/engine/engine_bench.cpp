@@ -69,7 +69,8 @@ void step(benchmark::State& state) {
     ConstantModel model(static_cast<std::uint32_t>(state.range(1)));
     const OneByteTokenizer tokenizer(static_cast<chat::TokenId>(model.shape().vocab));
     const base::SystemClock clock;
-    Core core(model, tokenizer, {}, clock);
+    const std::unique_ptr<Runner> runner = make_host_runner(model, tokenizer);
+    Core core(model, *runner, {}, clock);
     const Preparer preparer(tokenizer, text::ChatTemplate(), model.shape(), 1 << 20);
     const auto doorbell = std::make_shared<Doorbell>();
     std::vector<std::shared_ptr<Channel>> readers;

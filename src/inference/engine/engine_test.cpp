@@ -55,7 +55,7 @@ struct Host {
         auto model = std::make_unique<FakeModel>(model_options);
         model->before_forward = std::move(before_forward);
         engine = make_engine(std::move(model), std::make_shared<FakeTokenizer>(),
-                             text::ChatTemplate(), options, clock);
+                             text::ChatTemplate(), options, clock, maker(EachRunner::kind));
     }
     std::unique_ptr<Client> submit(chat::Request request, base::Deadline deadline = {}) {
         auto client = std::make_unique<Client>();
@@ -73,6 +73,9 @@ struct Host {
     std::unique_ptr<Engine> engine;
 };
 
+class EngineTest : public EachRunner {};
+HF_ON_EACH_RUNNER(EngineTest);
+
 chat::Request endless_request() {
     chat::Request request;
     request.prompt = std::string("endless");
@@ -83,7 +86,7 @@ chat::Request endless_request() {
 
 }  // namespace
 
-TEST(Engine, AnswersManyThreadsAsEachAlone) {
+TEST_P(EngineTest, AnswersManyThreadsAsEachAlone) {
     Host host({.running_max = 8, .unread_events_max = 4}, {.blocks = 60});
     std::vector<std::thread> threads;
     std::vector<Answer> answers(24);
@@ -95,14 +98,14 @@ TEST(Engine, AnswersManyThreadsAsEachAlone) {
         });
     for (std::thread& thread : threads) thread.join();
     for (std::uint32_t i = 0; i < answers.size(); ++i)
-        expect_same(answers[i], World().answer(varied_request(i)), fmt::format("request {}", i));
+        expect_same(answers[i], answer_alone(varied_request(i)), fmt::format("request {}", i));
     host.engine->stop(base::Deadline());
     const Stats stats = host.engine->stats();
     EXPECT_EQ(stats.running + stats.waiting + stats.paused + stats.blocks_used, 0U);
     EXPECT_GE(stats.progress, stats.steps * 2);
 }
 
-TEST(Engine, RefusesMoreThanMayWaitAndSaysToRetryLater) {
+TEST_P(EngineTest, RefusesMoreThanMayWaitAndSaysToRetryLater) {
     Turnstile turnstile;
     Host host({.running_max = 1, .waiting_max = 3}, {}, [&](auto) { turnstile.pass(); });
     std::vector<std::unique_ptr<Client>> clients;
@@ -123,7 +126,7 @@ TEST(Engine, RefusesMoreThanMayWaitAndSaysToRetryLater) {
     }
 }
 
-TEST(Engine, DrawsASeedForARequestWithoutOne) {
+TEST_P(EngineTest, DrawsASeedForARequestWithoutOne) {
     Host host;
     chat::Request request = endless_request();
     request.sampling.seed.reset();
@@ -134,7 +137,7 @@ TEST(Engine, DrawsASeedForARequestWithoutOne) {
     EXPECT_NE(first->answer.choices[0].ids, second->answer.choices[0].ids);
 }
 
-TEST(Engine, ADestroyedStreamFreesItsBlocksAndIsNotWokenAgain) {
+TEST_P(EngineTest, ADestroyedStreamFreesItsBlocksAndIsNotWokenAgain) {
     Host host;
     auto leaving = host.submit(endless_request());
     while (!leaving->stream->next().value()) leaving->news.acquire();
@@ -146,7 +149,7 @@ TEST(Engine, ADestroyedStreamFreesItsBlocksAndIsNotWokenAgain) {
     EXPECT_EQ(host.engine->stats().blocks_used, 0U);
 }
 
-TEST(Engine, AReaderThatLeavesWakesAnIdleEngine) {
+TEST_P(EngineTest, AReaderThatLeavesWakesAnIdleEngine) {
     Host host({.unread_events_max = 1});
     const auto client = host.submit(endless_request());
     while (host.engine->stats().paused == 0) std::this_thread::yield();
@@ -155,7 +158,7 @@ TEST(Engine, AReaderThatLeavesWakesAnIdleEngine) {
     EXPECT_EQ(host.engine->stats().blocks_used, 0U);
 }
 
-TEST(Engine, ADeadlineEndsAChoiceThatOnlyWaitsForItsReader) {
+TEST_P(EngineTest, ADeadlineEndsAChoiceThatOnlyWaitsForItsReader) {
     Host host({.unread_events_max = 2});
     const auto client = host.submit(endless_request(), base::Deadline::after(host.clock, 50ms));
     // Wakes: once for each of two events, then for the error, though nothing is read meanwhile.
@@ -165,13 +168,13 @@ TEST(Engine, ADeadlineEndsAChoiceThatOnlyWaitsForItsReader) {
     EXPECT_EQ(client->answer.error->code, base::Code::deadline);
 }
 
-TEST(Engine, RefusesARequestWhoseDeadlineHasPassed) {
+TEST_P(EngineTest, RefusesARequestWhoseDeadlineHasPassed) {
     Host host;
     EXPECT_EQ(host.refusal(endless_request(), base::Deadline(host.clock.now())).code,
               base::Code::deadline);
 }
 
-TEST(Engine, StopLetsRunningRequestsEndAndRefusesTheRest) {
+TEST_P(EngineTest, StopLetsRunningRequestsEndAndRefusesTheRest) {
     Turnstile turnstile;
     Host host({.running_max = 1}, {}, [&](auto) { turnstile.pass(); });
     const auto running = host.submit(varied_request(1));
@@ -189,12 +192,12 @@ TEST(Engine, StopLetsRunningRequestsEndAndRefusesTheRest) {
     EXPECT_EQ(error.retry, base::Retry::elsewhere);
     running->finish();
     waiting->finish();
-    expect_same(running->answer, World().answer(varied_request(1)), "the running one");
+    expect_same(running->answer, answer_alone(varied_request(1)), "the running one");
     ASSERT_TRUE(waiting->answer.error);
     EXPECT_EQ(waiting->answer.error->code, base::Code::unavailable);
 }
 
-TEST(Engine, StopEndsWhatIsLeftAtItsDeadline) {
+TEST_P(EngineTest, StopEndsWhatIsLeftAtItsDeadline) {
     Host host({.unread_events_max = 4});
     const auto paused = host.submit(endless_request());
     while (!paused->stream->next().value()) paused->news.acquire();
@@ -204,7 +207,7 @@ TEST(Engine, StopEndsWhatIsLeftAtItsDeadline) {
     EXPECT_EQ(paused->answer.error->code, base::Code::unavailable);
 }
 
-TEST(Engine, AStreamMayOutliveItsEngine) {
+TEST_P(EngineTest, AStreamMayOutliveItsEngine) {
     auto host = std::make_unique<Host>();
     const auto client = host->submit(endless_request());
     host.reset();
@@ -213,7 +216,7 @@ TEST(Engine, AStreamMayOutliveItsEngine) {
     EXPECT_EQ(client->answer.error->code, base::Code::unavailable);
 }
 
-TEST(Engine, AnIdleEngineWaitsForABatchAndBeginsWhenItIsFull) {
+TEST_P(EngineTest, AnIdleEngineWaitsForABatchAndBeginsWhenItIsFull) {
     std::vector<std::size_t> batches;
     Host host({.running_max = 3, .batch_wait = 1h}, {},
               [&](std::span<const model::Slice> slices) { batches.push_back(slices.size()); });
@@ -231,24 +234,24 @@ TEST(Engine, AnIdleEngineWaitsForABatchAndBeginsWhenItIsFull) {
     EXPECT_EQ(alone->answer.error->code, base::Code::unavailable);
 }
 
-TEST(Engine, NobodyWaitsForABatchBesideARunningAnswer) {
+TEST_P(EngineTest, NobodyWaitsForABatchBesideARunningAnswer) {
     Host host({.running_max = 2, .batch_wait = 1h});
     const auto endless = host.submit(endless_request());
     const auto first = host.submit(varied_request(1));
     first->finish();
     const auto second = host.submit(varied_request(2));
     second->finish();
-    expect_same(second->answer, World().answer(varied_request(2)), "the second");
+    expect_same(second->answer, answer_alone(varied_request(2)), "the second");
 }
 
-TEST(Engine, ABatchWaitEndsWithoutCompany) {
+TEST_P(EngineTest, ABatchWaitEndsWithoutCompany) {
     Host host({.batch_wait = 1ms});
     const auto client = host.submit(varied_request(2));
     client->finish();
-    expect_same(client->answer, World().answer(varied_request(2)), "alone");
+    expect_same(client->answer, answer_alone(varied_request(2)), "alone");
 }
 
-TEST(Engine, ReportsWorkUntilItIsDone) {
+TEST_P(EngineTest, ReportsWorkUntilItIsDone) {
     Turnstile turnstile;
     Host host({}, {}, [&](auto) { turnstile.pass(); });
     const auto client = host.submit(varied_request(4));

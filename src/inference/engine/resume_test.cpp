@@ -36,7 +36,7 @@ std::vector<std::vector<std::string>> expected_rest(const Answer& answer, std::s
 }
 
 void expect_exact_resume_everywhere(const chat::Request& request, World& world) {
-    const Answer whole = World().answer(request);
+    const Answer whole = answer_alone(request);
     ASSERT_TRUE(whole.complete());
     for (std::size_t cut = 0; cut <= whole.events.size(); ++cut) {
         chat::Request again = request;
@@ -61,6 +61,9 @@ void expect_exact_resume_everywhere(const chat::Request& request) {
     expect_exact_resume_everywhere(request, caching);
 }
 
+class ResumeTest : public EachRunner {};
+HF_ON_EACH_RUNNER(ResumeTest);
+
 chat::Request chat_request(std::uint64_t seed) {
     chat::Request request;
     request.prompt = std::vector<chat::Message>{{.role = chat::Role::user, .content = "Hello"}};
@@ -72,7 +75,7 @@ chat::Request chat_request(std::uint64_t seed) {
 
 }  // namespace
 
-TEST(Resume, IsExactAtEveryEventOfVariedRequests) {
+TEST_P(ResumeTest, IsExactAtEveryEventOfVariedRequests) {
     for (std::uint32_t i = 0; i < 24; ++i) {
         SCOPED_TRACE(fmt::format("request {}", i));
         expect_exact_resume_everywhere(varied_request(i));
@@ -80,7 +83,7 @@ TEST(Resume, IsExactAtEveryEventOfVariedRequests) {
     }
 }
 
-TEST(Resume, IsExactWithEverythingAtOnce) {
+TEST_P(ResumeTest, IsExactWithEverythingAtOnce) {
     chat::Request request = chat_request(3);
     request.choices = 2;
     request.logprobs = 3;
@@ -96,18 +99,18 @@ TEST(Resume, IsExactWithEverythingAtOnce) {
 
 // The stop string is cut from the answer itself, across tokens, so that it is sure to be met and
 // much of it is held back on the way.
-TEST(Resume, ComesOutExactlyWhereTextWasHeldBackForAStopString) {
+TEST_P(ResumeTest, ComesOutExactlyWhereTextWasHeldBackForAStopString) {
     for (std::uint64_t seed = 0; seed < 8; ++seed) {
         chat::Request request = chat_request(seed);
         request.prompt = std::string("Tell");
-        const Answer free = World().answer(request);
+        const Answer free = answer_alone(request);
         const std::string& text = free.choices[0].content;
         std::size_t begin = text.size() / 2;
         while ((static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) ++begin;
         std::size_t end = begin + 12;
         while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
         request.stopping.stop = {text.substr(begin, end - begin)};
-        const Answer stopped = World().answer(request);
+        const Answer stopped = answer_alone(request);
         ASSERT_EQ(stopped.choices[0].finish, chat::FinishReason::stop);
         ASSERT_EQ(stopped.choices[0].content, text.substr(0, text.find(request.stopping.stop[0])));
         expect_exact_resume_everywhere(request);
@@ -115,10 +118,10 @@ TEST(Resume, ComesOutExactlyWhereTextWasHeldBackForAStopString) {
     }
 }
 
-TEST(Resume, OffersReplayedBlocksToTheNextResume) {
+TEST_P(ResumeTest, OffersReplayedBlocksToTheNextResume) {
     World world;
     chat::Request request = chat_request(1);
-    const Answer whole = World().answer(request);
+    const Answer whole = answer_alone(request);
     request.resume = delivered(whole, 50, 1);
     world.answer(request);
     const std::size_t computed = world.model.computed_tokens;
@@ -127,7 +130,7 @@ TEST(Resume, OffersReplayedBlocksToTheNextResume) {
         << "only the last block and the new tokens";
 }
 
-TEST(Resume, RefusesIdsBeyondTheEndOfTheAnswer) {
+TEST_P(ResumeTest, RefusesIdsBeyondTheEndOfTheAnswer) {
     World world;
     chat::Request request = chat_request(1);
     request.stopping.max_tokens = 3;
@@ -143,7 +146,7 @@ TEST(Resume, RefusesIdsBeyondTheEndOfTheAnswer) {
     EXPECT_TRUE(world.try_submit(request));
 }
 
-TEST(Resume, RefusesIdsThatDoNotExistAndTooManyChoices) {
+TEST_P(ResumeTest, RefusesIdsThatDoNotExistAndTooManyChoices) {
     World world;
     chat::Request request = chat_request(1);
     for (const chat::TokenId id : {-1, 299, 300, 1 << 30}) {

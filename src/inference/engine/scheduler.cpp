@@ -47,18 +47,41 @@ std::span<const Row> Scheduler::plan() {
     return rows_;
 }
 
-void Scheduler::advance(const Row& row, std::uint32_t accepted) {
+void Scheduler::launched(const Row& row) {
     Sequence& sequence = *row.sequence;
-    sequence.computed += row.tokens + accepted;
+    sequence.computed += row.tokens;
+    sequence.pending += row.samples ? 1 : 0;
     const std::size_t full =
         std::min<std::size_t>(sequence.computed / block_tokens, sequence.cache_keys.size());
     for (std::uint32_t& block = sequence.published; block < full; ++block)
         pool_.publish(sequence.blocks[block], sequence.cache_keys[block],
                       block_content(sequence, block));
-    while (sequence.blocks.size() > blocks_for(sequence.ids.size())) {  // made for refused tokens
+}
+
+std::uint32_t Scheduler::drawn(const Row& row, std::span<const chat::TokenId> ids) {
+    if (!row.samples) return 0;
+    Sequence& sequence = *row.sequence;
+    const auto proposed = std::span(sequence.ids).last(row.proposed);
+    const auto accepted =
+        static_cast<std::uint32_t>(std::ranges::mismatch(proposed, ids).in1 - proposed.begin());
+    --sequence.pending;
+    sequence.ids.resize(sequence.ids.size() - row.proposed);
+    sequence.ids.insert(sequence.ids.end(), ids.begin(), ids.end());
+    sequence.computed += accepted;  // none if it was preempted: then there were no proposals
+    while (sequence.blocks.size() > blocks_for(sequence.length())) {  // made for refused tokens
         pool_.release(sequence.blocks.back());
         sequence.blocks.pop_back();
     }
+    return accepted;
+}
+
+bool Scheduler::may_propose() const {
+    return limits_.proposed_tokens_max > 0 && running_.size() < proposing_tokens_max &&
+           std::ranges::any_of(
+               running_,
+               [](const Sequence* sequence) {
+                   return sequence->pending > 0 && !sequence->speculation.resting();
+               });
 }
 
 void Scheduler::choose_active() {
@@ -73,6 +96,8 @@ void Scheduler::plan_decode() {
     for (Sequence* sequence : active_) {
         // An older sequence may just have taken this one's blocks.
         if (sequence->phase != Phase::running || sequence->uncomputed() != 1) continue;
+        // The pending token is the answer's last.
+        if (sequence->state.output().tokens_left() == sequence->pending) continue;
         if (extend_blocks(*sequence)) rows_.push_back({sequence, 1, true});
     }
 }
@@ -93,7 +118,8 @@ void Scheduler::plan_admissions() {
             ++next;
             continue;
         }
-        if (!take_blocks(sequence)) return;
+        // Nobody younger takes the blocks of one whose token is still to come.
+        if (sequence.pending > 0 || !take_blocks(sequence)) return;
         // Taking blocks may have sent others here to wait, so that `next` means nothing now.
         const auto place = std::ranges::lower_bound(waiting_, &sequence, comes_before);
         next = static_cast<std::size_t>(waiting_.erase(place) - waiting_.begin());
@@ -112,7 +138,7 @@ void Scheduler::plan_chunk(Sequence& sequence) {
 }
 
 // After everything else has got its place and its blocks. Nobody loses anything to a proposal: it
-// leaves a free block to each row, and advance() returns what it took before the next plan. What is
+// leaves a free block to each row, and drawn() returns what it took before the next plan. What is
 // left of the step is shared evenly, because a choice's next token is likelier to be accepted than
 // the one after it.
 void Scheduler::plan_proposals() {
@@ -123,8 +149,9 @@ void Scheduler::plan_proposals() {
         if (tokens >= tokens_max) return;
         const std::uint32_t share = (tokens_max - tokens + rows - 1) / rows;
         --rows;
-        if (!row.samples) continue;
         Sequence& sequence = *row.sequence;
+        // What comes after a token that is not known cannot be proposed; a rest goes on meanwhile.
+        if (!row.samples || (sequence.pending > 0 && !sequence.speculation.resting())) continue;
         const std::size_t known = sequence.ids.size();
         const std::uint32_t spare =
             pool_.free() - std::min<std::uint32_t>(pool_.free(), rows_.size());
@@ -186,7 +213,7 @@ bool Scheduler::take_blocks(Sequence& sequence) {
 
 // False: the sequence had to give up its own blocks.
 bool Scheduler::extend_blocks(Sequence& sequence) {
-    while (sequence.blocks.size() < blocks_for(sequence.ids.size())) {
+    while (sequence.blocks.size() < blocks_for(sequence.length())) {
         if (pool_.free() > 0) {
             sequence.blocks.push_back(pool_.allocate());
             continue;

@@ -36,6 +36,11 @@ struct SchedulerLimits {
 // be (preemption: the younger one is computed again later). So the oldest always finishes, given
 // that each sequence alone fits into the pool, which admission to the engine has checked.
 //
+// A step may be planned while the last one is in flight, so that its tokens are pending: a sequence
+// goes on behind its pending token as if it were known. Preemption and removal leave `pending` as
+// it is, because the token comes all the same; a preempted sequence waits for it before it is
+// admitted again. Blocks are free at once: whoever gets them writes later (runner.h).
+//
 // A sequence whose reader is behind (its channel is paused) is not planned, does not count against
 // running_max, and is the first to lose its blocks.
 class Scheduler {
@@ -48,9 +53,13 @@ public:
     // block that somebody else needs. Empty: there is nothing to do until a sequence is added or
     // a reader catches up. Valid until the next call.
     std::span<const Row> plan();
-    // The row was computed: its blocks' content is there, that of the accepted tokens included.
-    // Refused ones must have left the sequence's ids.
-    void advance(const Row& row, std::uint32_t accepted);
+    // The row is being computed: everything launched later finds its blocks' content there.
+    void launched(const Row& row);
+    // The row, of a sequence that has not finished, has drawn these. Returns how many of them were
+    // proposed; the other proposals leave the sequence.
+    std::uint32_t drawn(const Row& row, std::span<const chat::TokenId> ids);
+    // A proposal needs the tokens before it: the next plan would make some if none were pending.
+    bool may_propose() const;
 
     std::span<Sequence* const> waiting() const { return waiting_; }
     std::span<Sequence* const> running() const { return running_; }

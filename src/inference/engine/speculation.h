@@ -40,6 +40,7 @@ class Speculation {
 public:
     // Appends at most `most` tokens to `ids`; returns how many.
     std::uint32_t propose(std::vector<chat::TokenId>& ids, std::uint32_t most);
+    bool resting() const { return resting_ > 0; }  // then propose() adds nothing
     // How the last proposal of at least one token ended, in a step of so many sequences.
     void learn(std::uint32_t proposed, std::uint32_t accepted, std::uint32_t sequences);
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "inference/engine/core.h"
+#include "inference/engine/fake_runner.h"
 #include "inference/engine/fakes.h"
 #include "inference/engine/prepare.h"
 
@@ -102,12 +103,14 @@ inline chat::Request varied_request(std::uint32_t number) {
 
 class World {
 public:
-    explicit World(Options options = {}, FakeModel::Options model_options = {})
+    explicit World(Options options = {}, FakeModel::Options model_options = {},
+                   RunnerKind kind = EachRunner::kind)
         : options(options),
           model(model_options),
           preparer(tokenizer, text::ChatTemplate(), model.shape(),
                    model_options.blocks * block_tokens),
-          core(model, tokenizer, options, clock) {}
+          runner(maker(kind)(model, tokenizer)),
+          core(model, *runner, options, clock) {}
 
     struct Reader {
         std::shared_ptr<Channel> channel;
@@ -158,8 +161,14 @@ public:
     FakeTokenizer tokenizer;
     FakeModel model;
     Preparer preparer;
+    std::unique_ptr<Runner> runner;
     Core core;
     std::shared_ptr<Doorbell> doorbell = std::make_shared<Doorbell>();
 };
+
+// What a request is answered in a world of its own, without any step in flight.
+inline Answer answer_alone(const chat::Request& request, FakeModel::Options model_options = {}) {
+    return World({}, model_options, RunnerKind::host).answer(request);
+}
 
 }  // namespace holdfast::engine
