@@ -1,5 +1,7 @@
 #include "inference/engine/engine.h"
 
+#include <fmt/format.h>
+
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -35,6 +37,7 @@ public:
                    const MakeRunner& make_runner)
         : model_(std::move(model)),
           tokenizer_(std::move(tokenizer)),
+          fingerprint_(fmt::format("{}-sampler-{}", model_->fingerprint(), sampler_version)),
           options_(options),
           clock_(clock),
           preparer_(*tokenizer_, std::move(chat_template), model_->shape(),
@@ -50,6 +53,7 @@ public:
                                                  std::function<void()> wake) override;
     Stats stats() const override;
     const model::Model& model() const override { return *model_; }
+    const std::string& fingerprint() const override { return fingerprint_; }
     const text::Tokenizer& tokenizer() const override { return *tokenizer_; }
     void stop(base::Deadline deadline) override;
 
@@ -63,6 +67,7 @@ private:
 
     const std::unique_ptr<model::Model> model_;
     const std::shared_ptr<const text::Tokenizer> tokenizer_;
+    const std::string fingerprint_;
     const Options options_;
     const base::Clock& clock_;
     const Preparer preparer_;

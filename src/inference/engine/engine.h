@@ -70,6 +70,9 @@ public:
                                                          std::function<void()> wake) = 0;
     virtual Stats stats() const = 0;  // any thread, never blocks on a step
     virtual const model::Model& model() const = 0;
+    // Names everything that decides which tokens are drawn: the model's fingerprint and the
+    // sampler's version. An answer may go on only where it is the same.
+    virtual const std::string& fingerprint() const = 0;
     virtual const text::Tokenizer& tokenizer() const = 0;
     // Refuses new requests and those that no step has worked for; lets the others end until the
     // deadline, then ends them too, all with Code::unavailable. Returns when the thread has ended.

@@ -265,4 +265,8 @@ TEST_P(EngineTest, ReportsWorkUntilItIsDone) {
     EXPECT_EQ(host.engine->stats().generated_tokens, client->answer.usage->completion_tokens);
 }
 
+TEST_P(EngineTest, ItsFingerprintNamesTheModelAndTheSampler) {
+    EXPECT_EQ(Host().engine->fingerprint(), "fake-sampler-2");
+}
+
 }  // namespace holdfast::engine

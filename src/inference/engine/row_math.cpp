@@ -74,7 +74,7 @@ HF_VECTORIZED std::size_t collect(std::span<const float> logits, float floor,
     const float* const data = logits.data();
     std::size_t count = 0;
     const auto take = [&](std::size_t i) {
-        out[count++] = {data[i], first_id + static_cast<chat::TokenId>(i), 0.0};
+        out[count++] = {data[i], first_id + static_cast<chat::TokenId>(i), 0};
     };
     const std::size_t whole = logits.size() / lanes * lanes;
     for (std::size_t begin = 0; begin < whole; begin += lanes) {
@@ -88,21 +88,29 @@ HF_VECTORIZED std::size_t collect(std::span<const float> logits, float floor,
     return count;
 }
 
-HF_VECTORIZED void exact_exp_each(std::span<double> numbers) {
-    double* const data = numbers.data();
-    for (std::size_t i = 0; i < numbers.size(); ++i) data[i] = exact_exp(data[i]);
+// Numbers from 2^52 on are spaced by 1: adding it rounds to an integer, which is then in the last
+// bits. -33 weighs nothing, and exact_exp is defined there.
+HF_VECTORIZED void weigh(std::span<double> exponents, std::span<std::uint64_t> weights) {
+    constexpr double spaced_by_one = 0x1p52, one = weight_one;
+    double* const x = exponents.data();
+    std::uint64_t* const out = weights.data();
+    for (std::size_t i = 0; i < exponents.size(); ++i) {
+        const double rounded = exact_exp(x[i] < -33.0 ? -33.0 : x[i]) * one + spaced_by_one;
+        out[i] =
+            std::bit_cast<std::uint64_t>(rounded) - std::bit_cast<std::uint64_t>(spaced_by_one);
+    }
 }
 
-double add_exponentials(double sum, std::span<const float> logits, float largest) {
-    std::array<double, 512> part;
+std::uint64_t sum_of_weights(std::span<const float> logits, float largest) {
+    std::array<double, 512> exponents;
+    std::array<std::uint64_t, 512> weights;
+    std::uint64_t sum = 0;
     while (!logits.empty()) {
-        const std::size_t count = std::min(part.size(), logits.size());
+        const std::size_t count = std::min(exponents.size(), logits.size());
         for (std::size_t i = 0; i < count; ++i)
-            part[i] = std::max(static_cast<double>(logits[i]) - largest, -46.0);
-        const std::span<double> exponentials(part.data(), count);
-        exact_exp_each(exponentials);
-        for (std::size_t i = 0; i < count; ++i)
-            sum += static_cast<double>(logits[i]) - largest > -45.0 ? exponentials[i] : 0.0;
+            exponents[i] = static_cast<double>(logits[i]) - largest;
+        weigh(std::span(exponents).first(count), std::span(weights).first(count));
+        for (std::size_t i = 0; i < count; ++i) sum += weights[i];
         logits = logits.subspan(count);
     }
     return sum;

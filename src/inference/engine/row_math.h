@@ -1,19 +1,26 @@
 // Passes over a row of logits, which has as many numbers as the vocabulary has tokens. Compiled for
 // several instruction sets and chosen when the program starts; the results are the same bits with
-// all of them, because every number goes through the same operations and sums have one order.
+// all of them, because every number goes through the same operations, and what is summed are
+// integers.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "common/chat/request.h"
 
 namespace holdfast::engine {
 
+// A weight is an integer: the likeliest id has weight_one. All ids of a vocabulary of 2^18 together
+// stay below 2^62, in whatever order they are added.
+inline constexpr int weight_bits = 44;
+inline constexpr std::uint64_t weight_one = std::uint64_t{1} << weight_bits;
+
 struct Candidate {
     float logit;
     chat::TokenId id;
-    double weight;
+    std::uint64_t weight;
 };
 
 struct RowScan {
@@ -30,11 +37,11 @@ std::size_t find_first(std::span<const float> logits, float number);
 std::size_t collect(std::span<const float> logits, float floor, chat::TokenId first_id,
                     Candidate* out);
 
-// Replaces each x in [-700, 0] by exact_exp(x).
-void exact_exp_each(std::span<double> numbers);
+// exact_exp(x) * weight_one to the nearest integer, of two the even one, for each x <= 0. Below
+// -31.2 that is 0. `weights` is as long as `exponents`, which it may change.
+void weigh(std::span<double> exponents, std::span<std::uint64_t> weights);
 
-// sum + exact_exp(logit - largest) of each logit in order, leaving out those 45 and more below,
-// which would not change the sum's bits.
-double add_exponentials(double sum, std::span<const float> logits, float largest);
+// The sum of the weights at logit - largest, for each logit; `largest` is not below any.
+std::uint64_t sum_of_weights(std::span<const float> logits, float largest);
 
 }  // namespace holdfast::engine

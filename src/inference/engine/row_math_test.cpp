@@ -2,8 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -70,27 +71,33 @@ TEST(RowMath, CollectsWhatIsNotBelowTheFloorInOrder) {
     }
 }
 
-TEST(RowMath, ManyExponentialsAreTheBitsOfEach) {
-    std::vector<double> numbers = {0.0, -0.0, -1e-300, -32.0, -699.0};
-    for (const float number : random_row(1003, 4)) numbers.push_back(-std::abs(number) * 3.7);
-    std::vector<double> many = numbers;
-    exact_exp_each(many);
-    for (std::size_t i = 0; i < many.size(); ++i)
-        EXPECT_EQ(std::bit_cast<std::uint64_t>(many[i]),
-                  std::bit_cast<std::uint64_t>(exact_exp(numbers[i])))
-            << numbers[i];
+TEST(RowMath, AWeightIsTheExponentialToTheNearestInteger) {
+    std::vector<double> exponents = {0.0,   -0.0,  -1e-300, -1e-14, -31.1,    -31.2,
+                                     -32.0, -33.0, -699.0,  -1e300, -infinity};
+    for (const float number : random_row(1003, 4)) exponents.push_back(-std::abs(number) * 2.1);
+    std::vector<double> scratch = exponents;
+    std::vector<std::uint64_t> weights(exponents.size());
+    weigh(scratch, weights);
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        const double exact = exact_exp(std::max(exponents[i], -700.0)) * weight_one;
+        EXPECT_EQ(weights[i], static_cast<std::uint64_t>(std::nearbyint(exact))) << exponents[i];
+    }
+    EXPECT_EQ(weights[0], weight_one);
+    EXPECT_EQ(weights[4], 1U) << "0.55 of a unit";
+    EXPECT_EQ(weights[5], 0U) << "0.495 of a unit";
 }
 
-TEST(RowMath, AddsExponentialsInOrder) {
+TEST(RowMath, TheSumOfWeightsHasNoOrder) {
     std::vector<float> row = random_row(1203, 5);
     for (std::size_t i = 0; i < row.size(); i += 3) row[i] -= 30.0F;
     row[7] = -infinity;
-    double expected = 0.25;
-    for (const float logit : row) {
-        const double below = static_cast<double>(logit) - 16.0F;
-        if (below > -45.0) expected += exact_exp(below);
-    }
-    EXPECT_EQ(add_exponentials(0.25, row, 16.0F), expected);
+    const std::uint64_t sum = sum_of_weights(row, 16.0F);
+    std::uint64_t expected = 0;
+    for (const float logit : row) expected += sum_of_weights({&logit, 1}, 16.0F);
+    EXPECT_EQ(sum, expected);
+    std::ranges::sort(row);
+    EXPECT_EQ(sum_of_weights(row, 16.0F), sum);
+    EXPECT_EQ(sum_of_weights({}, 16.0F), 0U);
 }
 
 }  // namespace holdfast::engine

@@ -14,6 +14,17 @@ namespace {
 
 constexpr float masked = -std::numeric_limits<float>::infinity();
 
+// A type of its own, so that sorting with it needs no call.
+constexpr auto likelier = [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+};
+
+// The smallest integer that is not below that share; the product is rounded to a double once.
+std::uint64_t share_of(std::uint64_t weight, float share) {
+    return static_cast<std::uint64_t>(
+        std::ceil(static_cast<double>(weight) * static_cast<double>(share)));
+}
+
 }  // namespace
 
 Sampler::Sampler(const text::Tokenizer& tokenizer, const model::Shape& shape)
@@ -72,10 +83,6 @@ void Sampler::adjust(const chat::Sampling& sampling, const TokenState& state) {
     if (state.masks()) state.mask(adjusted_);
 }
 
-bool Sampler::likelier(const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-}
-
 base::Result<chat::TokenId> Sampler::draw(std::span<const float> row, float largest,
                                           const chat::Sampling& sampling, std::uint32_t choice,
                                           std::uint32_t position) {
@@ -84,23 +91,15 @@ base::Result<chat::TokenId> Sampler::draw(std::span<const float> row, float larg
     if (sampling.temperature == 0.0F) return first_id(row, largest);
     collect_candidates(row, largest, sampling.temperature);
     if (sampling.top_k > 0) keep_top_k(static_cast<std::size_t>(sampling.top_k));
-    weigh(largest, sampling.temperature);
-    if (sampling.top_p < 1.0F) keep_top_p(sampling.top_p);
-    if (sampling.min_p > 0.0F)  // the largest weight is 1
-        keep_first(static_cast<std::size_t>(
-            std::ranges::remove_if(candidates_,
-                                   [&](const Candidate& c) { return c.weight < sampling.min_p; })
-                .begin() -
-            candidates_.begin()));
-    double total = 0.0;
-    for (const Candidate& candidate : candidates_) total += candidate.weight;
-    const double target = total * base::uniform(sampling.seed.value_or(0), choice, position);
-    double sum = 0.0;
-    for (const Candidate& candidate : candidates_) {
-        sum += candidate.weight;
-        if (sum > target) return candidate.id;
+    weigh_candidates(largest, sampling.temperature);
+    if (sampling.top_p < 1.0F)
+        keep_top_p(share_of(total_weight(), sampling.top_p), largest - 8.0F * sampling.temperature);
+    if (sampling.min_p > 0.0F) {
+        const std::uint64_t least = share_of(weight_one, sampling.min_p);
+        for (Candidate& candidate : candidates_)
+            if (candidate.weight < least) candidate.weight = 0;
     }
-    return candidates_.back().id;
+    return pick(base::uniform(sampling.seed.value_or(0), choice, position));
 }
 
 chat::TokenId Sampler::first_id(std::span<const float> row, float logit) const {
@@ -122,62 +121,89 @@ void Sampler::collect_candidates(std::span<const float> row, float largest, floa
     candidates_ = std::span(scratch_).first(count);
 }
 
-void Sampler::weigh(float largest, float temperature) {
-    std::array<double, 512> exponents, weights;
+void Sampler::weigh_candidates(float largest, float temperature) {
+    std::array<double, 512> exponents;
+    std::array<std::uint64_t, 512> weights;
     std::size_t kept = 0;
     for (std::size_t begin = 0; begin < candidates_.size(); begin += exponents.size()) {
         const std::size_t count = std::min(exponents.size(), candidates_.size() - begin);
-        for (std::size_t i = 0; i < count; ++i) {
-            const double below = static_cast<double>(candidates_[begin + i].logit) - largest;
-            exponents[i] = below / temperature;
-            weights[i] = std::max(exponents[i], -33.0);
-        }
-        exact_exp_each(std::span(weights).first(count));
+        for (std::size_t i = 0; i < count; ++i)
+            exponents[i] =
+                (static_cast<double>(candidates_[begin + i].logit) - largest) / temperature;
+        weigh(std::span(exponents).first(count), std::span(weights).first(count));
         for (std::size_t i = 0; i < count; ++i) {
             candidates_[kept] = candidates_[begin + i];
             candidates_[kept].weight = weights[i];
-            kept += exponents[i] >= -32.0 ? 1 : 0;
+            kept += weights[i] > 0 ? 1 : 0;
         }
     }
-    keep_first(kept);
+    candidates_ = candidates_.first(kept);
 }
 
-void Sampler::keep_top_k(std::size_t k) {
-    if (k < candidates_.size()) {
-        std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(k),
-                         candidates_.end(), likelier);
-        keep_first(k);
+void Sampler::keep_first(std::size_t count) {
+    candidates_ = candidates_.first(count);
+    std::ranges::sort(candidates_, {}, &Candidate::id);
+}
+
+void Sampler::keep_top_k(std::size_t count) {
+    if (count >= candidates_.size()) return;
+    std::ranges::nth_element(candidates_, candidates_.begin() + static_cast<std::ptrdiff_t>(count),
+                             likelier);
+    keep_first(count);
+}
+
+// The last one to keep is sought among those that are open; what comes before them is kept. They
+// are parted until one is left: first at `near`, because what is far from likely is rarely needed.
+void Sampler::keep_top_p(std::uint64_t wanted, float near) {
+    std::span<Candidate> open = candidates_;
+    std::size_t before = 0;
+    const auto part = [&](std::size_t some) {
+        std::uint64_t sum = 0;
+        for (const Candidate& candidate : open.first(some)) sum += candidate.weight;
+        if (sum >= wanted) {
+            open = open.first(some);
+        } else {
+            wanted -= sum;
+            before += some;
+            open = open.subspan(some);
+        }
+    };
+    const auto far =
+        std::ranges::partition(open, [&](float logit) { return logit >= near; }, &Candidate::logit);
+    part(open.size() - far.size());
+    for (std::size_t guess = 64; open.size() > 1; guess *= 4) {
+        const std::size_t some = std::min(open.size() / 2, guess);
+        std::ranges::nth_element(open, open.begin() + static_cast<std::ptrdiff_t>(some), likelier);
+        part(some);
     }
-    std::sort(candidates_.begin(), candidates_.end(), likelier);
+    keep_first(before + 1);
 }
 
-// Sorts only as far as needed: usually a few dozen candidates hold the share.
-void Sampler::keep_top_p(double share) {
-    double total = 0.0;
+// A product of 62 and 24 bits, without its last 24.
+chat::TokenId Sampler::pick(float uniform) const {
+    constexpr std::uint64_t one = std::uint64_t{1} << 24;
+    const auto u = static_cast<std::uint64_t>(uniform * static_cast<float>(one));
+    const std::uint64_t total = total_weight();
+    const std::uint64_t target = total / one * u + total % one * u / one;
+    std::uint64_t sum = 0;
+    for (const Candidate& candidate : candidates_) {
+        sum += candidate.weight;
+        if (sum > target) return candidate.id;
+    }
+    HF_ASSERT(false);
+}
+
+std::uint64_t Sampler::total_weight() const {
+    std::uint64_t total = 0;
     for (const Candidate& candidate : candidates_) total += candidate.weight;
-    const double wanted = total * share;
-    double sum = 0.0;
-    std::size_t sorted = 0;
-    while (sorted < candidates_.size()) {
-        const std::size_t end = std::min(candidates_.size(), std::max<std::size_t>(64, sorted * 4));
-        const auto at = [&](std::size_t i) {
-            return candidates_.begin() + static_cast<std::ptrdiff_t>(i);
-        };
-        if (end < candidates_.size())
-            std::nth_element(at(sorted), at(end), candidates_.end(), likelier);
-        std::sort(at(sorted), at(end), likelier);
-        for (; sorted < end; ++sorted) {
-            sum += candidates_[sorted].weight;
-            if (sum >= wanted) return keep_first(sorted + 1);
-        }
-    }
+    return total;
 }
 
 chat::TokenScore Sampler::score(std::span<const float> row, float largest, chat::TokenId id,
                                 std::size_t alternatives) {
-    double sum = 0.0;
-    for (const Range& range : ranges_) sum = add_exponentials(sum, range.of(row), largest);
-    const double log_sum = exact_log(sum) + largest;
+    std::uint64_t sum = 0;
+    for (const Range& range : ranges_) sum += sum_of_weights(range.of(row), largest);
+    const double log_sum = exact_log(static_cast<double>(sum) / weight_one) + largest;
     const auto logprob = [&](chat::TokenId of) {
         return static_cast<float>(row[static_cast<std::size_t>(of)] - log_sum);
     };

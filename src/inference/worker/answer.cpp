@@ -70,7 +70,7 @@ base::Result<> Answer::check_headers() {
     const http::Headers& headers = call_.request.headers;
     HF_TRY(worker_.check_ready());
     HF_TRY(http::check_json_body(headers));
-    HF_TRY(check_fingerprint(headers, worker_.serving_.engine->model().fingerprint()));
+    HF_TRY(check_fingerprint(headers, worker_.serving_.engine->fingerprint()));
     HF_TRY_ASSIGN(deadline_, read_deadline(headers, call_.arrived));
     return {};
 }
@@ -162,7 +162,7 @@ http::Headers Answer::headers(std::string_view content_type) const {
     http::Headers headers;
     headers.add("Content-Type", std::string(content_type));
     headers.add("x-request-id", call_.request_id);
-    headers.add("x-holdfast-fingerprint", worker_.serving_.engine->model().fingerprint());
+    headers.add("x-holdfast-fingerprint", worker_.serving_.engine->fingerprint());
     return headers;
 }
 

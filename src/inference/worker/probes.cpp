@@ -26,7 +26,7 @@ std::string Worker::readiness() const {
     if (draining_) now.reasons.emplace_back("draining");
     if (loaded()) {
         const engine::Stats stats = serving_.engine->stats();
-        now.fingerprint = serving_.engine->model().fingerprint();
+        now.fingerprint = serving_.engine->fingerprint();
         now.context = serving_.engine->model().shape().context;
         now.running = stats.running;
         now.waiting = stats.waiting;
@@ -71,7 +71,7 @@ std::string Worker::model_object() const {
     json.number("max_model_len", context);  // as vLLM calls it
     json.key("holdfast");
     json.begin_object();
-    json.string("fingerprint", serving_.engine->model().fingerprint());
+    json.string("fingerprint", serving_.engine->fingerprint());
     json.end_object();
     json.end_object();
     return out;

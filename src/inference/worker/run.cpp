@@ -130,7 +130,7 @@ private:
         const model::Model& model = worker_.engine()->model();
         spdlog::info("ready: context {}, {} KV blocks, {}, fingerprint {}", model.shape().context,
                      model.blocks(), cores::describe(options_.placement, options_.threads),
-                     model.fingerprint());
+                     worker_.engine()->fingerprint());
         notifier_.send("READY=1\nSTATUS=serving");
     }
 

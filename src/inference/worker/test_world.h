@@ -102,6 +102,7 @@ public:
         stats_ = stats;
     }
     const model::Model& model() const override { return model_; }
+    const std::string& fingerprint() const override { return model_.fingerprint(); }
     const text::Tokenizer& tokenizer() const override { return tokenizer_; }
     void stop(base::Deadline) override {}
 

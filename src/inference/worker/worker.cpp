@@ -207,8 +207,7 @@ loop::Task<void> Worker::send_json(Call& call, int status, std::string body) {
 loop::Task<void> Worker::send_error(Call& call, const base::Error& error) {
     http::Response response = response_of(dialect::openai_error(error));
     response.headers.add("x-request-id", call.request_id);
-    if (loaded())
-        response.headers.add("x-holdfast-fingerprint", serving_.engine->model().fingerprint());
+    if (loaded()) response.headers.add("x-holdfast-fingerprint", serving_.engine->fingerprint());
     call.status = response.status;
     call.error_tag = error.tag;
     co_await call.responder.send(std::move(response));
