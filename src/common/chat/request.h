@@ -43,7 +43,8 @@ struct Sampling {
 struct Stopping {
     std::optional<std::uint32_t> max_tokens;  // absent: until the context is full
     std::uint32_t min_tokens = 0;             // end-of-sequence and stop ids are masked before
-    std::vector<std::string> stop;            // matched on text, in the answer and the thinking
+    std::vector<std::string> stop;            // matched on the answer's text, as the client sees it
+    bool stop_in_reasoning = false;           // and on the thinking's
     std::vector<TokenId> stop_token_ids;
     bool ignore_eos = false;
 };

@@ -72,6 +72,7 @@ std::string summarize(const chat::Request& request) {
     if (stopping.max_tokens) out += fmt::format("max_tokens {}\n", *stopping.max_tokens);
     show("min_tokens", stopping.min_tokens, 0U);
     for (const auto& stop : stopping.stop) out += fmt::format("stop {}\n", stop);
+    flag("stop_in_reasoning", stopping.stop_in_reasoning);
     if (!stopping.stop_token_ids.empty()) {
         out += fmt::format("stop_token_ids {}\n", list(stopping.stop_token_ids));
     }

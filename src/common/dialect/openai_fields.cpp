@@ -144,6 +144,10 @@ Result<> read_ignore_eos(const json::Value& value, Draft& draft) {
     return read_flag(value, draft.request.stopping.ignore_eos);
 }
 
+Result<> read_stop_in_reasoning(const json::Value& value, Draft& draft) {
+    return read_flag(value, draft.request.stopping.stop_in_reasoning);
+}
+
 Result<> read_model(const json::Value& value, Draft& draft) {
     return read_name(value, name_bytes_max, draft.request.model);
 }
@@ -242,6 +246,7 @@ constexpr Field fields[] = {
     {"max_tokens", read_max_tokens},
     {"min_tokens", read_min_tokens},
     {"stop", read_stop},
+    {"stop_in_reasoning", read_stop_in_reasoning},
     {"stop_token_ids", read_stop_token_ids},
     {"ignore_eos", read_ignore_eos},
     {"n", read_choices},

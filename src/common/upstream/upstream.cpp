@@ -187,6 +187,8 @@ private:
             for (const std::string& stop : stopping.stop) json_.string(stop);
             json_.end_array();
         }
+        if (stopping.stop_in_reasoning && kind_ == InstanceKind::holdfast)
+            json_.boolean("stop_in_reasoning", true);
         if (!stopping.stop_token_ids.empty()) {
             json_.key("stop_token_ids");
             write_ids(stopping.stop_token_ids);

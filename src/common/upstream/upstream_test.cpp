@@ -119,8 +119,8 @@ TEST(Upstream, GivesAWorkerTheSameRequest) {
         R"(,"temperature":0.1,"top_p":0.95,"top_k":20,"min_p":0.05,"repetition_penalty":1.1,)"
         R"("presence_penalty":-1.3,"frequency_penalty":0.7,"seed":18446744073709551615,)"
         R"("logit_bias":{"7":-99.9},"max_tokens":7,"min_tokens":1,"stop":["a\n","é"],)"
-        R"("stop_token_ids":[3],"ignore_eos":true,"n":2,"user":"u","logprobs":true,)"
-        R"("top_logprobs":3,"holdfast":{"resume":[[1,2],[]]})");
+        R"("stop_in_reasoning":true,"stop_token_ids":[3],"ignore_eos":true,"n":2,"user":"u",)"
+        R"("logprobs":true,"top_logprobs":3,"holdfast":{"resume":[[1,2],[]]})");
     std::get<0>(request.prompt).push_back({chat::Role::assistant, "an", "thought"});
     const auto call = encode_upstream(request, InstanceKind::holdfast, "other", {"ignored", "x"});
     EXPECT_EQ(call.path, "/v1/chat/completions");
@@ -140,6 +140,7 @@ TEST(Upstream, GivesAWorkerTheSameRequest) {
     EXPECT_EQ(read.stopping.max_tokens, 7U);
     EXPECT_EQ(read.stopping.min_tokens, 1U);
     EXPECT_EQ(read.stopping.stop, request.stopping.stop);
+    EXPECT_TRUE(read.stopping.stop_in_reasoning);
     EXPECT_EQ(read.stopping.stop_token_ids, request.stopping.stop_token_ids);
     EXPECT_TRUE(read.stopping.ignore_eos);
     EXPECT_EQ(read.choices, 2U);

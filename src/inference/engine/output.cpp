@@ -10,8 +10,9 @@ namespace holdfast::engine {
 Output::Output(const text::Tokenizer& tokenizer, OutputRules rules)
     : rules_(std::move(rules)),
       detokenizer_(tokenizer),
-      stops_(rules_.stop),
-      splitter_(rules_.starts_thinking) {
+      splitter_(rules_.starts_thinking),
+      reasoning_stops_(rules_.stop_in_reasoning ? rules_.stop : std::vector<std::string>()),
+      content_stops_(rules_.stop) {
     HF_ASSERT(rules_.tokens_max >= 1);
 }
 
@@ -22,55 +23,56 @@ Output::Text Output::feed(chat::TokenId id) {
     ++tokens_;
     if (thinking()) ++reasoning_tokens_;
 
-    const bool may_stop = tokens_ > rules_.min_tokens;
-    if (may_stop && std::ranges::find(rules_.end_ids, id) != rules_.end_ids.end()) {
+    if (tokens_ > rules_.min_tokens &&
+        std::ranges::find(rules_.end_ids, id) != rules_.end_ids.end()) {
         flush_held_back(text);
         end(chat::FinishReason::stop, text);
         return text;
     }
-    std::string made = detokenizer_.feed(id);
-    if (may_stop && !rules_.stop.empty()) {
-        text::StopMatcher::Output matched = stops_.feed(made);
-        made = std::move(matched.text);
-        if (matched.stopped) {
-            show(made, text);
-            end(chat::FinishReason::stop, text);
-            return text;
-        }
-    }
-    show(made, text);
-    if (tokens_ >= rules_.tokens_max) {
+    show(split(detokenizer_.feed(id)), text);
+    if (!finish_ && tokens_ >= rules_.tokens_max) {
         flush_held_back(text);
         end(chat::FinishReason::length, text);
     }
     return text;
 }
 
-void Output::show(std::string_view visible, Text& text) {
-    if (!rules_.splits_reasoning) {
-        text.content += visible;
-        return;
-    }
-    const text::ReasoningSplitter::Parts parts = splitter_.feed(visible);
-    text.reasoning += parts.reasoning;
-    text.content += parts.content;
+text::ReasoningSplitter::Parts Output::split(std::string_view visible) {
+    if (rules_.splits_reasoning) return splitter_.feed(visible);
+    return {.content = std::string(visible)};
 }
 
-// Half a character cannot complete a stop string, but what it becomes follows the held-back text.
+// The thinking comes first: content in the same parts stands behind it.
+void Output::show(const text::ReasoningSplitter::Parts& parts, Text& text) {
+    const bool stopped = show_until_stop(parts.reasoning, reasoning_stops_, text.reasoning);
+    if (!stopped && !thinking()) text.reasoning += reasoning_stops_.flush();
+    if (stopped || show_until_stop(parts.content, content_stops_, text.content))
+        end(chat::FinishReason::stop, text);
+}
+
+bool Output::show_until_stop(std::string_view part, text::StopMatcher& stops,
+                             std::string& shown) const {
+    if (rules_.stop.empty() || tokens_ <= rules_.min_tokens) {
+        shown += part;
+        return false;
+    }
+    const text::StopMatcher::Output matched = stops.feed(part);
+    shown += matched.text;
+    return matched.stopped;
+}
+
+// What was held back is text after all, and may complete a stop string.
 void Output::flush_held_back(Text& text) {
-    const std::string rest = detokenizer_.flush();
-    const text::StopMatcher::Output matched = stops_.feed(rest);
-    show(matched.text, text);
-    if (!matched.stopped) show(stops_.flush(), text);
+    show(split(detokenizer_.flush()), text);
+    if (!finish_ && rules_.splits_reasoning) show(splitter_.flush(), text);
+    if (finish_) return;
+    text.reasoning += reasoning_stops_.flush();
+    text.content += content_stops_.flush();
 }
 
 void Output::end(chat::FinishReason reason, Text& text) {
-    if (rules_.splits_reasoning) {
-        const text::ReasoningSplitter::Parts rest = splitter_.flush();
-        text.reasoning += rest.reasoning;
-        text.content += rest.content;
-    }
-    finish_ = text.finish = reason;
+    if (!finish_) finish_ = reason;
+    text.finish = finish_;
 }
 
 }  // namespace holdfast::engine

@@ -17,6 +17,7 @@ namespace holdfast::engine {
 struct OutputRules {
     std::vector<chat::TokenId> end_ids;  // end-of-sequence (unless ignored) and stop ids
     std::vector<std::string> stop;
+    bool stop_in_reasoning = false;
     std::uint32_t min_tokens = 0;
     std::uint32_t tokens_max = 0;  // from max_tokens and the context; at least 1
     bool splits_reasoning = false;
@@ -24,12 +25,14 @@ struct OutputRules {
     std::string echo;  // comes before the first token's text
 };
 
-// The pipeline ids -> end ids -> detokenizer -> stop strings -> reasoning splitter. All its state
+// The pipeline ids -> end ids -> detokenizer -> reasoning splitter -> stop strings. All its state
 // follows from the ids fed, so a resume feeds the delivered ids and drops what comes out. Used by
 // one thread at a time; the tokenizer must outlive it.
 //
-// Stop strings are looked for in the text of the tokens after the first min_tokens, wherever a
-// token's boundary falls. An end id makes no text; nor do other special tokens.
+// Stop strings are looked for in what the reader sees: in the answer, and in the thinking if they
+// are to; never in a tag, and never across the two. They are looked for in what becomes visible
+// after the first min_tokens, wherever a token's boundary falls. An end id makes no text; nor do
+// other special tokens.
 class Output {
 public:
     Output(const text::Tokenizer& tokenizer, OutputRules rules);
@@ -49,14 +52,16 @@ public:
     bool thinking() const { return rules_.splits_reasoning && splitter_.thinking(); }
 
 private:
-    void show(std::string_view visible, Text& text);
-    void end(chat::FinishReason reason, Text& text);
+    text::ReasoningSplitter::Parts split(std::string_view visible);
+    void show(const text::ReasoningSplitter::Parts& parts, Text& text);
+    bool show_until_stop(std::string_view part, text::StopMatcher& stops, std::string& shown) const;
     void flush_held_back(Text& text);
+    void end(chat::FinishReason reason, Text& text);
 
     OutputRules rules_;
     text::Detokenizer detokenizer_;
-    text::StopMatcher stops_;
     text::ReasoningSplitter splitter_;
+    text::StopMatcher reasoning_stops_, content_stops_;
     std::uint32_t tokens_ = 0, reasoning_tokens_ = 0;
     std::optional<chat::FinishReason> finish_;
 };

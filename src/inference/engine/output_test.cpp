@@ -83,9 +83,16 @@ TEST(Output, AnEndIdAtTheLastTokenIsAStopAndNotALength) {
     EXPECT_EQ(show({.tokens_max = 2}, {'a', eos}).finish, chat::FinishReason::stop);
 }
 
-TEST(Output, AStopStringEndsTheTextBeforeItInThinkingAndAnswer) {
-    const OutputRules rules{.stop = {"END"}, .splits_reasoning = true, .starts_thinking = true};
-    Shown shown = show(rules, {'a', 'E', 'N', 'D', 'b'});
+TEST(Output, AStopStringEndsTheTextBeforeItInTheAnswerAndInTheThinkingIfItIsTo) {
+    OutputRules rules{.stop = {"END"}, .splits_reasoning = true, .starts_thinking = true};
+    Shown shown = show(rules, {'a', 'E', 'N', 'D', 'b', end_think, 'E', 'N', 'E', 'N', 'D'});
+    EXPECT_EQ(shown.reasoning, "aENDb");
+    EXPECT_EQ(shown.content, "EN");
+    EXPECT_EQ(shown.finish, chat::FinishReason::stop);
+    EXPECT_EQ(shown.reasoning_tokens, 6U);
+
+    rules.stop_in_reasoning = true;
+    shown = show(rules, {'a', 'E', 'N', 'D', 'b'});
     EXPECT_EQ(shown.reasoning, "a");
     EXPECT_EQ(shown.content, "");
     EXPECT_EQ(shown.finish, chat::FinishReason::stop);
@@ -93,6 +100,40 @@ TEST(Output, AStopStringEndsTheTextBeforeItInThinkingAndAnswer) {
     shown = show(rules, {'a', end_think, 'E', 'N', 'E', 'N', 'D'});
     EXPECT_EQ(shown.content, "EN");
     EXPECT_EQ(shown.finish, chat::FinishReason::stop);
+}
+
+TEST(Output, StopStringsSeeWhatTheReaderSees) {
+    for (const bool in_reasoning : {false, true}) {
+        OutputRules rules{.stop = {"<", "\n\n"},
+                          .stop_in_reasoning = in_reasoning,
+                          .splits_reasoning = true,
+                          .starts_thinking = true};
+        const Shown shown = show(rules, {'h', '\n', '\n', '<', '/', 't', 'h', 'i', 'n', 'k', '>',
+                                         '\n', '\n', 'o', 'k', '\n', '\n', 'x'});
+        EXPECT_EQ(shown.reasoning, "h") << "tags and the newlines beside them are not shown";
+        EXPECT_EQ(shown.content, "ok");
+        EXPECT_EQ(shown.finish, chat::FinishReason::stop);
+        rules.stop = {"ab"};
+        EXPECT_EQ(show(rules, {'a', end_think, 'b', eos}).content, "b") << "nor across a tag";
+        EXPECT_EQ(show(rules, {'a', end_think, 'b', eos}).reasoning, "a");
+    }
+    EXPECT_EQ(show({.stop = {"<"}}, {'a', end_think}).content, "a")
+        << "a completion shows its tags";
+}
+
+TEST(Output, HeldBackTextThatCompletesAStopStringAtTheEndIsAStop) {
+    OutputRules rules{.stop = {"</"},
+                      .stop_in_reasoning = true,
+                      .tokens_max = 3,
+                      .splits_reasoning = true,
+                      .starts_thinking = true};
+    Shown shown = show(rules, {'a', '<', '/'});  // half a tag, until nothing follows it
+    EXPECT_EQ(shown.reasoning, "a");
+    EXPECT_EQ(shown.finish, chat::FinishReason::stop);
+    rules.stop_in_reasoning = false;
+    shown = show(rules, {'a', '<', '/'});
+    EXPECT_EQ(shown.reasoning, "a</");
+    EXPECT_EQ(shown.finish, chat::FinishReason::length);
 }
 
 TEST(Output, LooksForStopStringsOnlyAfterMinTokens) {

@@ -146,6 +146,7 @@ OutputRules Preparer::output_rules(const chat::Request& request,
                                    std::span<const TokenId> prompt) const {
     OutputRules rules;
     rules.stop = request.stopping.stop;
+    rules.stop_in_reasoning = request.stopping.stop_in_reasoning;
     rules.min_tokens = request.stopping.min_tokens;
     if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request.prompt)) {
         rules.splits_reasoning = true;

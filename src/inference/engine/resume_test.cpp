@@ -95,6 +95,8 @@ TEST_P(ResumeTest, IsExactWithEverythingAtOnce) {
     request.stopping.ignore_eos = false;
     request.stopping.stop = {"stop!", "opst", "\xE4\xB8\x96"};
     expect_exact_resume_everywhere(request);
+    request.stopping.stop_in_reasoning = true;
+    expect_exact_resume_everywhere(request);
 }
 
 // The stop string is cut from the answer itself, across tokens, so that it is sure to be met and

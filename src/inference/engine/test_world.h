@@ -96,6 +96,7 @@ inline chat::Request varied_request(std::uint32_t number) {
     request.stopping.max_tokens = 20 + number * 11 % 60;
     if (number % 5 == 2) request.stopping.min_tokens = 15;
     if (number % 4 == 3) request.stopping.stop = {"stop", "END", "the the"};
+    request.stopping.stop_in_reasoning = number % 8 == 7;
     if (number % 8 == 6) request.choices = 3;
     if (number % 5 == 1 && !request.echo) request.logprobs = number % 3;
     return request;

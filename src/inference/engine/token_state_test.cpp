@@ -42,7 +42,7 @@ struct Case {
 
 // Each derived state alone, and all at once.
 std::vector<Case> cases() {
-    std::vector<Case> all(7);
+    std::vector<Case> all(8);
     all[1].sampling.repetition_penalty = 1.5F;
     all[2].sampling.presence_penalty = 0.5F;
     all[3].rules.output.stop = {"stop!", "so the",
@@ -56,6 +56,8 @@ std::vector<Case> cases() {
                            .splits_reasoning = true,
                            .starts_thinking = true,
                            .echo = "before"};
+    all[7] = all[6];
+    all[7].rules.output.stop_in_reasoning = true;
     for (Case& one : all) {
         one.rules.output.end_ids = {eos};
         one.rules.output.tokens_max = 40;
