@@ -101,6 +101,24 @@ const std::array settings_table{
             .least = "1",
             .most = "64",
             .automatic = true},
+    Setting{.name = "gateway.ping_every",
+            .member = at<&S::gateway, &G::pings, &gateway::Pings::every>,
+            .help = "how often a client hears something while there is nothing to say",
+            .least = "100ms",
+            .most = "1h"},
+    Setting{.name = "gateway.head_after",
+            .member = at<&S::gateway, &G::pings, &gateway::Pings::head_after>,
+            .help = "how long the head of a stream waits for the first token; until then an error "
+                    "can have a status of its own",
+            .least = "0ms",
+            .most = "1h"},
+    Setting{.name = "gateway.whole_after",
+            .member = at<&S::gateway, &G::pings, &gateway::Pings::whole_after>,
+            .help =
+                "time after which an answer that is not streamed begins with white space, so "
+                "that nobody gives up on it; from then on an error has status 200; 0ms is never",
+            .least = "0ms",
+            .most = "1h"},
 
     Setting{.name = "worker.models",
             .member = at<&S::workers, &Workers::models>,
