@@ -10,7 +10,8 @@ namespace holdfast::engine {
 Output::Output(const text::Tokenizer& tokenizer, OutputRules rules)
     : rules_(std::move(rules)),
       detokenizer_(tokenizer),
-      splitter_(rules_.starts_thinking),
+      splitter_(rules_.starts_thinking ? chat::ReasoningSplitter::Start::thinking
+                                       : chat::ReasoningSplitter::Start::answer),
       reasoning_stops_(rules_.stop_in_reasoning ? rules_.stop : std::vector<std::string>()),
       content_stops_(rules_.stop) {
     HF_ASSERT(rules_.tokens_max >= 1);
@@ -37,13 +38,13 @@ Output::Text Output::feed(chat::TokenId id) {
     return text;
 }
 
-text::ReasoningSplitter::Parts Output::split(std::string_view visible) {
+chat::ReasoningSplitter::Parts Output::split(std::string_view visible) {
     if (rules_.splits_reasoning) return splitter_.feed(visible);
     return {.content = std::string(visible)};
 }
 
 // The thinking comes first: content in the same parts stands behind it.
-void Output::show(const text::ReasoningSplitter::Parts& parts, Text& text) {
+void Output::show(const chat::ReasoningSplitter::Parts& parts, Text& text) {
     const bool stopped = show_until_stop(parts.reasoning, reasoning_stops_, text.reasoning);
     if (!stopped && !thinking()) text.reasoning += reasoning_stops_.flush();
     if (stopped || show_until_stop(parts.content, content_stops_, text.content))

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/chat/event.h"
+#include "common/chat/reasoning.h"
 #include "common/chat/request.h"
 #include "inference/text/splitter.h"
 #include "inference/text/tokenizer.h"
@@ -52,15 +53,15 @@ public:
     bool thinking() const { return rules_.splits_reasoning && splitter_.thinking(); }
 
 private:
-    text::ReasoningSplitter::Parts split(std::string_view visible);
-    void show(const text::ReasoningSplitter::Parts& parts, Text& text);
+    chat::ReasoningSplitter::Parts split(std::string_view visible);
+    void show(const chat::ReasoningSplitter::Parts& parts, Text& text);
     bool show_until_stop(std::string_view part, text::StopMatcher& stops, std::string& shown) const;
     void flush_held_back(Text& text);
     void end(chat::FinishReason reason, Text& text);
 
     OutputRules rules_;
     text::Detokenizer detokenizer_;
-    text::ReasoningSplitter splitter_;
+    chat::ReasoningSplitter splitter_;
     text::StopMatcher reasoning_stops_, content_stops_;
     std::uint32_t tokens_ = 0, reasoning_tokens_ = 0;
     std::optional<chat::FinishReason> finish_;
