@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "common/base/utf8.h"
-
 namespace holdfast::json {
 namespace {
 
@@ -130,8 +128,23 @@ std::string Path::text() const {
     constexpr std::size_t key_bytes_max = 64;
     if (key.size() <= key_bytes_max) return out.append(key);
     std::string_view shown = key.substr(0, key_bytes_max);
-    while (!base::is_utf8(shown)) shown.remove_suffix(1);
+    while (!simdjson::validate_utf8(shown.data(), shown.size())) shown.remove_suffix(1);
     return out.append(shown).append("...");
+}
+
+base::Result<> Value::Names::add(std::string_view name, const Value& object) {
+    if (names_.size() == members_max)
+        return object.refuse(fmt::format("must not have more than {} members", members_max));
+    names_.push_back(name);
+    return {};
+}
+
+base::Result<> Value::Names::check(const Value& object) {
+    std::ranges::sort(names_);
+    const auto twice = std::ranges::adjacent_find(names_);
+    if (twice == names_.end()) return {};
+    const Path path{object.path_, *twice};
+    return refuse_document(path.text(), fmt::format("{} is given twice.", path.text()));
 }
 
 std::string_view Value::type_name() const {

@@ -4,6 +4,7 @@
 
 #include <simdjson.h>
 
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -21,6 +22,9 @@ struct Path {
     std::size_t index = 0;  // of an array's element
     std::string text() const;
 };
+
+// Of an object that a client sends.
+inline constexpr std::size_t members_max = 1024;
 
 // A view into a Document. Copy freely, within the life of the document and of the visit that
 // handed it out.
@@ -54,6 +58,17 @@ public:
         }
         return {};
     }
+    // The same for what clients ask: a name that comes twice is refused, because two readers could
+    // see two requests, and so are more than members_max.
+    template <class Visit>
+    base::Result<> each_field(Visit visit) const {
+        Names names;
+        HF_TRY(each_member([&](std::string_view key, const Value& value) -> base::Result<> {
+            HF_TRY(names.add(key, *this));
+            return visit(key, value);
+        }));
+        return names.check(*this);
+    }
     template <class Visit>
     base::Result<> each_element(Visit visit) const {
         simdjson::dom::array array;
@@ -74,6 +89,15 @@ public:
     std::unexpected<base::Error> wrong_type(std::string_view expected) const;
 
 private:
+    class Names {
+    public:
+        base::Result<> add(std::string_view name, const Value& object);
+        base::Result<> check(const Value& object);
+
+    private:
+        boost::container::small_vector<std::string_view, 32> names_;
+    };
+
     std::string_view type_name() const;
     simdjson::dom::element element_;
     const Path* path_;

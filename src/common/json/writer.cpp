@@ -1,10 +1,10 @@
 #include "common/json/writer.h"
 
+#include <utf8proc.h>
+
 #include <array>
 #include <cmath>
 #include <limits>
-
-#include "common/base/utf8.h"
 
 namespace holdfast::json {
 namespace {
@@ -58,6 +58,13 @@ void append_escape(std::string& out, unsigned char byte) {
     out += hex[byte & 15];
 }
 
+// Bytes of the character that `text` begins with; 0 or less if it begins with none.
+utf8proc_ssize_t character_length(std::string_view text) {
+    utf8proc_int32_t code_point = 0;
+    return utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                            static_cast<utf8proc_ssize_t>(text.size()), &code_point);
+}
+
 template <class Float>
 void append_float(std::string& out, Float value) {
     if (std::isnan(value)) {
@@ -87,10 +94,10 @@ void append_escaped(std::string& out, std::string_view text) {
             ++at;
             continue;
         }
-        const std::size_t length =
-            kinds[byte] == Kind::high ? base::utf8_length(text.substr(at)) : 0;
+        const utf8proc_ssize_t length =
+            kinds[byte] == Kind::high ? character_length(text.substr(at)) : 0;
         if (length > 0) {
-            at += length;
+            at += static_cast<std::size_t>(length);
             continue;
         }
         out.append(text, run, at - run);
