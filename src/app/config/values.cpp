@@ -10,7 +10,7 @@
 
 #include "common/base/suggest.h"
 #include "common/http/url.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/kind.h"
 
 namespace holdfast::config {
 namespace {
@@ -178,7 +178,7 @@ namespace {
 base::Result<> set_option(fleet::Target& target, std::string_view key, std::string_view value) {
     constexpr double weight_max = 1'000;
     if (key == "kind") {
-        HF_TRY_ASSIGN(target.kind, upstream::parse_instance_kind(value));
+        HF_TRY_ASSIGN(target.kind, upstream::find_kind(value));
     } else if (key == "model") {
         target.model = value;
     } else if (key == "name") {
@@ -206,7 +206,7 @@ base::Result<fleet::Target> parse_target(std::string_view text) {
         return part;
     };
     fleet::Target out;
-    out.kind = upstream::InstanceKind::openai;
+    out.kind = &upstream::openai_kind;
     auto url = http::Url::parse_service(take());
     if (!url) return fail(Code::invalid, "must begin with a URL: {}", url.error().what);
     out.url = *std::move(url);
@@ -238,7 +238,7 @@ std::string format_model(const Model& value) {
 }
 
 std::string format_target(const fleet::Target& value) {
-    auto text = fmt::format("{},kind={}", value.url.text(), upstream::name(value.kind));
+    auto text = fmt::format("{},kind={}", value.url.text(), value.kind->name);
     if (!value.model.empty()) text += ",model=" + value.model;
     if (!value.id.empty()) text += ",name=" + value.id;
     if (value.weight != 1) text += fmt::format(",weight={}", value.weight);

@@ -59,7 +59,11 @@ struct Event {
     std::string reasoning;               // whole characters only
     std::string content;                 // whole characters only
     std::vector<TokenScore> scores;      // one per id, when log probabilities were asked for
+    std::vector<ToolCall> tool_calls;    // whole ones; none yet
     std::optional<FinishReason> finish;  // last event of this choice
+    // Where the instance tells it before the end, on the first event: for APIs that begin an answer
+    // with the prompt's length.
+    std::optional<std::uint32_t> prompt_tokens;
     std::optional<Usage> usage;  // on the last event of the last choice: the request's total
 };
 

@@ -1,26 +1,48 @@
 #include "common/dialect/dialect.h"
 
 #include <algorithm>
+#include <array>
 
-#include "common/dialect/openai_chat.h"
-#include "common/dialect/openai_completions.h"
+#include "common/dialect/status.h"
 
 namespace holdfast::dialect {
-namespace {
 
-constexpr Dialect all[] = {
-#define DIALECT(...) Dialect{__VA_ARGS__},
+#define DIALECT(name) extern const Dialect name##_dialect;
 #include "common/dialect/dialects.def"
 #undef DIALECT
-};
 
-}  // namespace
+std::span<const Dialect* const> dialects() {
+    static constexpr std::array all{
+#define DIALECT(name) &name##_dialect,
+#include "common/dialect/dialects.def"
+#undef DIALECT
+    };
+    return all;
+}
 
-std::span<const Dialect> dialects() { return all; }
+Found find(std::string_view method, std::string_view path) {
+    Found found;
+    for (const Dialect* dialect : dialects()) {
+        for (const Route& route : dialect->routes) {
+            if (route.path != path) continue;
+            found.dialect = dialect;
+            found.methods = route.method;
+            if (route.method != method) continue;
+            found.route = &route;
+            return found;
+        }
+    }
+    return found;
+}
 
-const Dialect* find_by_path(std::string_view path) {
-    const auto found = std::ranges::find(all, path, &Dialect::path);
-    return found == std::end(all) ? nullptr : found;
+ErrorAnswer render_error(const base::Error& error) {
+    return dialects().front()->render_error(error);
+}
+
+ErrorAnswer render_status(int status, std::string_view reason) {
+    ErrorAnswer answer = render_error(error_of_status(status, reason));
+    answer.status = status;
+    return answer;
 }
 
 }  // namespace holdfast::dialect

@@ -1,4 +1,5 @@
-// Reads the golden files of tests/golden/dialect (their README describes the form).
+// Reads the golden files of tests/golden/dialect and tests/golden/upstream (their READMEs describe
+// the form), named as "dialect/answers.txt".
 #pragma once
 
 #include <gtest/gtest.h>
@@ -33,7 +34,7 @@ inline std::string expand_copies(std::string text) {
 }
 
 inline std::vector<GoldenCase> read_golden(const std::string& name) {
-    std::ifstream file(std::string(HOLDFAST_SOURCE_DIR "/tests/golden/dialect/") + name);
+    std::ifstream file(std::string(HOLDFAST_SOURCE_DIR "/tests/golden/") + name);
     std::stringstream whole;
     whole << file.rdbuf();
     std::string text = whole.str();
@@ -57,7 +58,7 @@ inline std::vector<GoldenCase> read_golden(const std::string& name) {
 inline bool update_golden() { return std::getenv("HOLDFAST_UPDATE_GOLDEN") != nullptr; }
 
 inline void write_golden(const std::string& name, const std::vector<GoldenCase>& cases) {
-    std::ofstream file(std::string(HOLDFAST_SOURCE_DIR "/tests/golden/dialect/") + name);
+    std::ofstream file(std::string(HOLDFAST_SOURCE_DIR "/tests/golden/") + name);
     for (std::size_t i = 0; i < cases.size(); ++i) {
         if (i > 0) file << "====\n";
         file << cases[i].name << '\n' << cases[i].given << "\n----\n" << cases[i].expected << '\n';

@@ -1,15 +1,18 @@
 #include "common/dialect/openai_answer.h"
 
+#include <simdjson.h>
+
 #include <charconv>
 
-#include "common/base/utf8.h"
+#include "common/base/assert.h"
+#include "common/dialect/openai_error.h"
 #include "common/json/writer.h"
 
 namespace holdfast::dialect::openai {
 
 std::string answer_prefix(const AnswerHead& head, std::string_view object) {
     std::string out;
-    out.reserve(160 + head.id.size() + head.model.size());
+    out.reserve(200 + head.fingerprint.size() + head.id.size() + head.model.size());
     out = R"({"id":)";
     json::append_string(out, head.id);
     out += R"(,"object":")";
@@ -18,6 +21,12 @@ std::string answer_prefix(const AnswerHead& head, std::string_view object) {
     json::append_number(out, head.created);
     out += R"(,"model":)";
     json::append_string(out, head.model);
+    out += R"(,"system_fingerprint":)";
+    if (head.fingerprint.empty()) {
+        out += "null";
+    } else {
+        json::append_string(out, head.fingerprint);
+    }
     out += R"(,"choices":[)";
     return out;
 }
@@ -48,21 +57,8 @@ void append_ids(std::string& out, std::span<const chat::TokenId> ids) {
     out += "]}";
 }
 
-void append_error_event(std::string& out, const base::Error& error) {
-    out += "data: ";
-    out += openai_error(error).body;
-    out += "\n\n";
-}
-
-void append_usage_chunk(std::string& out, std::string_view prefix, const chat::Usage& usage) {
-    out += prefix;
-    out += R"(],"usage":)";
-    append_usage(out, usage);
-    out += "}\n\n";
-}
-
 std::string token_text(std::string_view bytes, std::string_view prefix) {
-    if (base::is_utf8(bytes)) return std::string(bytes);
+    if (simdjson::validate_utf8(bytes.data(), bytes.size())) return std::string(bytes);
     std::string out(prefix);
     for (const unsigned char byte : bytes) out += fmt::format("\\x{:02x}", byte);
     return out;
@@ -162,6 +158,81 @@ void append_completion_scores(std::string& out, std::span<const chat::TokenScore
     json.end_object();
 }
 
+StreamEncoder::StreamEncoder(const chat::Request& request, const AnswerHead& head,
+                             std::string_view object)
+    : prefix_("data: " + answer_prefix(head, object)),
+      want_ids_(request.presentation.want_ids),
+      include_usage_(request.presentation.include_usage),
+      begun_(request.generation.choices) {}
+
+void StreamEncoder::event(const chat::Event& event, std::string& out) {
+    if (event.usage) usage_ = event.usage;
+    HF_ASSERT(event.choice < begun_.size());
+    if (!begun_[event.choice]) {
+        begun_[event.choice] = true;
+        begin(event.choice, out);
+    }
+    const bool has_text = !event.reasoning.empty() || !event.content.empty();
+    // With ids an event stays one chunk, so that a loss can never fall between its parts.
+    if (want_ids_) {
+        if (!event.ids.empty() || has_text || event.finish) chunk(event, event.finish, out);
+        return;
+    }
+    if (has_text || !event.scores.empty()) chunk(event, std::nullopt, out);
+    if (event.finish) {
+        open(event.choice, out);
+        append_text(out, event.choice, {}, {});
+        close(event.finish, {}, out);
+    }
+}
+
+void StreamEncoder::end(std::string& out) {
+    if (include_usage_ && usage_) {
+        out += prefix_;
+        out += R"(],"usage":)";
+        append_usage(out, *usage_);
+        out += "}\n\n";
+    }
+    out += "data: [DONE]\n\n";
+}
+
+void StreamEncoder::error(const base::Error& error, std::string& out) {
+    out += "data: ";
+    out += render_error(error).body;
+    out += "\n\n";
+}
+
+void StreamEncoder::open(std::uint32_t choice, std::string& out) const {
+    out += prefix_;
+    out += R"({"index":)";
+    json::append_number(out, choice);
+    out += ',';
+}
+
+void StreamEncoder::close(std::optional<chat::FinishReason> finish,
+                          std::span<const chat::TokenId> ids, std::string& out) const {
+    if (finish) {
+        out += R"(,"finish_reason":")";
+        out += name(*finish);
+        out += R"("}])";
+    } else {
+        out += R"(,"finish_reason":null}])";
+    }
+    if (!ids.empty()) append_ids(out, ids);
+    out += "}\n\n";
+}
+
+void StreamEncoder::chunk(const chat::Event& event, std::optional<chat::FinishReason> finish,
+                          std::string& out) {
+    open(event.choice, out);
+    append_text(out, event.choice, event.reasoning, event.content);
+    if (!event.scores.empty()) {
+        out += R"(,"logprobs":)";
+        append_scores(out, event.choice, event.scores);
+    }
+    close(finish, want_ids_ ? event.ids : std::span<const chat::TokenId>(), out);
+}
+
 void CollectedChoice::add(const chat::Event& event) {
     reasoning += event.reasoning;
     content += event.content;
@@ -172,12 +243,13 @@ void CollectedChoice::add(const chat::Event& event) {
 WholeEncoder::WholeEncoder(const chat::Request& request, const AnswerHead& head,
                            std::string_view object)
     : prefix_(answer_prefix(head, object)),
-      has_scores_(request.logprobs.has_value()),
-      choices_(request.choices) {}
+      has_scores_(request.generation.logprobs.has_value()),
+      choices_(request.generation.choices) {}
 
 void WholeEncoder::event(const chat::Event& event, std::string&) {
     if (event.usage) usage_ = *event.usage;
-    if (event.choice < choices_.size()) choices_[event.choice].add(event);
+    HF_ASSERT(event.choice < choices_.size());
+    choices_[event.choice].add(event);
 }
 
 void WholeEncoder::end(std::string& out) {
@@ -194,7 +266,7 @@ void WholeEncoder::end(std::string& out) {
 }
 
 void WholeEncoder::error(const base::Error& error, std::string& out) {
-    out += openai_error(error).body;
+    out += render_error(error).body;
 }
 
 void WholeEncoder::write(json::Writer& json, std::size_t index) const {

@@ -21,12 +21,6 @@ std::string answer_prefix(const AnswerHead& head, std::string_view object);
 
 void append_usage(std::string& out, const chat::Usage& usage);          // the object alone
 void append_ids(std::string& out, std::span<const chat::TokenId> ids);  // ,"holdfast":{"ids":[…]}
-void append_error_event(std::string& out, const base::Error& error);
-// The chunk with empty choices. `prefix` is "data: " and answer_prefix.
-void append_usage_chunk(std::string& out, std::string_view prefix, const chat::Usage& usage);
-
-inline constexpr std::string_view done_event = "data: [DONE]\n\n";
-
 // A token's bytes as text. Half a character becomes its bytes in hexadecimal after `prefix`, as
 // OpenAI does it, so that different tokens stay different.
 std::string token_text(std::string_view bytes, std::string_view prefix);
@@ -41,6 +35,40 @@ void append_chat_scores(std::string& out, std::span<const chat::TokenScore> scor
 // characters before, and is moved on.
 void append_completion_scores(std::string& out, std::span<const chat::TokenScore> scores,
                               std::uint64_t& offset);
+
+// Writes a stream chunk by chunk. The two APIs differ in what a choice says and in how scores look.
+class StreamEncoder : public Encoder {
+public:
+    StreamEncoder(const chat::Request& request, const AnswerHead& head, std::string_view object);
+    void event(const chat::Event& event, std::string& out) final;
+    void end(std::string& out) final;
+    void error(const base::Error& error, std::string& out) final;
+
+private:
+    // The choice's first chunk, where the API has one that says nothing yet.
+    virtual void begin(std::uint32_t choice, std::string& out) = 0;
+    // The members of a choice after "index": `"delta":{...}` or `"text":"..."`.
+    virtual void append_text(std::string& out, std::uint32_t choice, std::string_view reasoning,
+                             std::string_view content) = 0;
+    virtual void append_scores(std::string& out, std::uint32_t choice,
+                               std::span<const chat::TokenScore> scores) = 0;
+
+protected:
+    // `"data: {...,"choices":[{"index":N,`
+    void open(std::uint32_t choice, std::string& out) const;
+    // `,"finish_reason":...}]`, the token ids if they are wanted, and the end of the chunk.
+    void close(std::optional<chat::FinishReason> finish, std::span<const chat::TokenId> ids,
+               std::string& out) const;
+
+private:
+    void chunk(const chat::Event& event, std::optional<chat::FinishReason> finish,
+               std::string& out);
+
+    std::string prefix_;
+    bool want_ids_, include_usage_;
+    std::vector<bool> begun_;
+    std::optional<chat::Usage> usage_;
+};
 
 // What a whole answer collects of one choice.
 struct CollectedChoice {

@@ -1,14 +1,13 @@
-// OpenAI's chat completions: POST /v1/chat/completions.
-#include "common/dialect/openai_chat.h"
-
+// OpenAI's chat completions.
 #include <algorithm>
 #include <string_view>
 #include <utility>
 
-#include "common/base/assert.h"
 #include "common/dialect/limits.h"
 #include "common/dialect/openai_answer.h"
+#include "common/dialect/openai_error.h"
 #include "common/dialect/openai_fields.h"
+#include "common/dialect/openai_messages.h"
 #include "common/json/writer.h"
 
 namespace holdfast::dialect::openai {
@@ -16,91 +15,8 @@ namespace {
 
 using base::Result;
 
-Result<chat::Role> read_role(const json::Value& value) {
-    HF_TRY_ASSIGN(const std::string_view text, value.string());
-    if (text == "user") return chat::Role::user;
-    if (text == "assistant") return chat::Role::assistant;
-    if (text == "system" || text == "developer") return chat::Role::system;
-    if (text == "tool") return chat::Role::tool;
-    return value.refuse("must be \"system\", \"developer\", \"user\", \"assistant\" or \"tool\"");
-}
-
-Result<> add_part(const json::Value& part, std::string& content) {
-    std::string_view type;
-    bool has_text = false;
-    std::string_view text;
-    HF_TRY(part.each_member([&](std::string_view key, const json::Value& member) -> Result<> {
-        if (key == "type") {
-            HF_TRY_ASSIGN(type, member.string());
-        } else if (key == "text") {
-            HF_TRY_ASSIGN(text, member.string());
-            has_text = true;
-        }
-        return {};
-    }));
-    if (type != "text") {
-        return part.refuse(type.empty() ? std::string("must have a type")
-                                        : std::string("is not of type \"text\"; this model reads "
-                                                      "text only"));
-    }
-    if (!has_text) return part.refuse("must have a text");
-    if (!content.empty()) content += '\n';
-    content += text;
-    return {};
-}
-
-Result<> read_content(const json::Value& value, std::string& content) {
-    content.clear();
-    if (value.is_array()) {
-        return value.each_element([&](const json::Value& part) { return add_part(part, content); });
-    }
-    if (!value.is_string()) return value.wrong_type("a string or a list of parts");
-    HF_TRY_ASSIGN(content, value.string());
-    return {};
-}
-
-// What one message says, before its fields are weighed against each other.
-struct MessageDraft {
-    chat::Message message;
-    bool has_role = false, has_content = false, has_call_id = false;
-};
-
-Result<> read_message_field(std::string_view key, const json::Value& value, MessageDraft& draft) {
-    if (value.is_null()) return {};
-    if (key == "role") {
-        HF_TRY_ASSIGN(draft.message.role, read_role(value));
-        draft.has_role = true;
-    } else if (key == "content") {
-        HF_TRY(read_content(value, draft.message.content));
-        draft.has_content = true;
-    } else if (key == "reasoning_content" || key == "reasoning") {
-        HF_TRY_ASSIGN(draft.message.reasoning, value.string());
-    } else if (key == "tool_call_id") {
-        draft.has_call_id = true;
-    } else if (key == "tool_calls" && (!value.is_array() || *value.length() > 0)) {
-        return value.refuse("is not supported: this server has no tool calls");
-    }
-    return {};
-}
-
-Result<> add_message(const json::Value& value, std::vector<chat::Message>& messages) {
-    MessageDraft draft;
-    HF_TRY(value.each_member([&](std::string_view key, const json::Value& member) {
-        return read_message_field(key, member, draft);
-    }));
-    if (!draft.has_role) return value.refuse("must have a role");
-    const bool is_assistant = draft.message.role == chat::Role::assistant;
-    if (!draft.has_content && !is_assistant) return value.refuse("must have content");
-    if (draft.message.role == chat::Role::tool && draft.has_call_id) {
-        return value.refuse("has a tool_call_id that no earlier message calls");
-    }
-    if (!is_assistant) draft.message.reasoning.clear();
-    messages.push_back(std::move(draft.message));
-    return {};
-}
-
 Result<> read_prompt(const json::Value& value, Draft& draft) {
-    HF_TRY_ASSIGN(draft.request.prompt, read_messages(value));
+    HF_TRY_ASSIGN(draft.request.generation.prompt, read_messages(value));
     draft.has_prompt = true;
     return {};
 }
@@ -129,7 +45,7 @@ Result<> read_template_variables(const json::Value& value, Draft&) {
     static constexpr std::string_view known[] = {
         "add_generation_prompt",  "bos_token", "chat_template",
         "continue_final_message", "messages",  "tools"};
-    return value.each_member([](std::string_view key, const json::Value& member) -> Result<> {
+    return value.each_field([](std::string_view key, const json::Value& member) -> Result<> {
         const bool is_known = std::ranges::find(known, key) != std::end(known);
         if (is_known && !member.is_null()) return member.refuse("is not supported by this server");
         return {};
@@ -137,14 +53,10 @@ Result<> read_template_variables(const json::Value& value, Draft&) {
 }
 
 constexpr Field chat_fields[] = {
-    {"messages", read_prompt},
-    {"logprobs", read_logprobs},
-    {"top_logprobs", read_top_logprobs},
-    {"tools", read_tools},
-    {"tool_choice", read_tool_choice},
-    {"functions", refuse_unless_empty},
-    {"chat_template", refuse_unless_empty},
-    {"chat_template_kwargs", read_template_variables},
+    {"messages", read_prompt},           {"logprobs", read_logprobs},
+    {"top_logprobs", read_top_logprobs}, {"tools", read_tools},
+    {"tool_choice", read_tool_choice},   {"add_special_tokens", refuse_unless<false>},
+    {"echo", refuse_unless<false>},      {"chat_template_kwargs", read_template_variables},
 };
 
 Result<> check(Draft& draft) {
@@ -157,7 +69,7 @@ Result<> check(Draft& draft) {
     if (draft.top_logprobs.value_or(0) > 0 && !draft.wants_logprobs) {
         return base::fail_field("top_logprobs", "top_logprobs needs logprobs to be true.");
     }
-    if (draft.wants_logprobs) draft.request.logprobs = draft.top_logprobs.value_or(0);
+    if (draft.wants_logprobs) draft.request.generation.logprobs = draft.top_logprobs.value_or(0);
     return check_shared(draft);
 }
 
@@ -186,103 +98,39 @@ private:
     std::string joined_;
 };
 
-class StreamEncoder final : public Encoder {
+class ChatStreamEncoder final : public StreamEncoder {
 public:
-    StreamEncoder(const chat::Request& request, const AnswerHead& head)
-        : prefix_("data: " + answer_prefix(head, "chat.completion.chunk")),
-          form_(request.reasoning_form),
-          want_ids_(request.want_ids),
-          include_usage_(request.include_usage) {}
-
-    void event(const chat::Event& event, std::string& out) override {
-        if (event.usage) usage_ = event.usage;
-        Choice& choice = choice_of(event.choice);
-        if (!std::exchange(choice.begun, true)) begin(event.choice, out);
-        const bool has_text = !event.reasoning.empty() || !event.content.empty();
-        // With ids an event stays one chunk, so that a loss can never fall between its parts.
-        if (want_ids_) {
-            if (!event.ids.empty() || has_text || event.finish) {
-                chunk(event, choice, event.finish, out);
-            }
-            return;
-        }
-        if (has_text || !event.scores.empty()) chunk(event, choice, std::nullopt, out);
-        if (event.finish) {
-            open(event.choice, out);
-            out += '}';
-            close(event.finish, out);
-            out += "}\n\n";
-        }
-    }
-
-    void end(std::string& out) override {
-        if (include_usage_ && usage_) append_usage_chunk(out, prefix_, *usage_);
-        out += done_event;
-    }
-
-    void error(const base::Error& error, std::string& out) override {
-        append_error_event(out, error);
-    }
+    ChatStreamEncoder(const chat::Request& request, const AnswerHead& head)
+        : StreamEncoder(request, head, "chat.completion.chunk"),
+          texts_(request.generation.choices, TextMembers(request.presentation.reasoning)) {}
 
 private:
-    struct Choice {
-        TextMembers text;
-        bool begun = false;
-    };
+    void begin(std::uint32_t choice, std::string& out) override {
+        open(choice, out);
+        out += R"("delta":{"role":"assistant","content":""})";
+        close(std::nullopt, {}, out);
+    }
 
-    Choice& choice_of(std::uint32_t index) {
-        HF_ASSERT(index < choices_max);
-        while (choices_.size() <= index) choices_.push_back({TextMembers(form_)});
-        return choices_[index];
-    }
-    void open(std::uint32_t index, std::string& out) {
-        out += prefix_;
-        out += R"({"index":)";
-        json::append_number(out, index);
-        out += R"(,"delta":{)";
-    }
-    // After the delta's closing brace.
-    void close(std::optional<chat::FinishReason> finish, std::string& out) {
-        if (finish) {
-            out += R"(,"finish_reason":")";
-            out += name(*finish);
-            out += R"("}])";
-        } else {
-            out += R"(,"finish_reason":null}])";
-        }
-    }
-    void begin(std::uint32_t index, std::string& out) {
-        open(index, out);
-        out += R"("role":"assistant","content":""})";
-        close(std::nullopt, out);
-        out += "}\n\n";
-    }
-    void chunk(const chat::Event& event, Choice& choice, std::optional<chat::FinishReason> finish,
-               std::string& out) {
-        open(event.choice, out);
+    void append_text(std::string& out, std::uint32_t choice, std::string_view reasoning,
+                     std::string_view content) override {
+        out += R"("delta":{)";
         json::Writer json(out);
-        choice.text.write(json, event.reasoning, event.content, false);
+        texts_[choice].write(json, reasoning, content, false);
         out += '}';
-        if (!event.scores.empty()) {
-            out += R"(,"logprobs":)";
-            append_chat_scores(out, event.scores);
-        }
-        close(finish, out);
-        if (want_ids_) append_ids(out, event.ids);
-        out += "}\n\n";
     }
 
-    std::string prefix_;
-    chat::ReasoningForm form_;
-    bool want_ids_, include_usage_;
-    std::vector<Choice> choices_;
-    std::optional<chat::Usage> usage_;
+    void append_scores(std::string& out, std::uint32_t,
+                       std::span<const chat::TokenScore> scores) override {
+        append_chat_scores(out, scores);
+    }
+
+    std::vector<TextMembers> texts_;
 };
 
 class WholeChatEncoder final : public WholeEncoder {
 public:
     WholeChatEncoder(const chat::Request& request, const AnswerHead& head)
-        : WholeEncoder(request, head, "chat.completion"), form_(request.reasoning_form) {}
+        : WholeEncoder(request, head, "chat.completion"), form_(request.presentation.reasoning) {}
 
 private:
     void write_content(json::Writer& json, const CollectedChoice& choice) const override {
@@ -290,6 +138,8 @@ private:
         json.begin_object();
         json.string("role", "assistant");
         TextMembers(form_).write(json, choice.reasoning, choice.content, true);
+        json.key("refusal");
+        json.null();
         json.end_object();
     }
 
@@ -300,22 +150,7 @@ private:
     chat::ReasoningForm form_;
 };
 
-}  // namespace
-
-Result<std::vector<chat::Message>> read_messages(const json::Value& value) {
-    HF_TRY_ASSIGN(const std::size_t length, value.length());
-    if (length == 0) return value.refuse("must not be empty");
-    if (length > messages_max) {
-        return value.refuse(fmt::format("must not have more than {} entries", messages_max));
-    }
-    std::vector<chat::Message> messages;
-    messages.reserve(length);
-    HF_TRY(value.each_element(
-        [&](const json::Value& message) { return add_message(message, messages); }));
-    return messages;
-}
-
-base::Result<chat::Request> parse_chat(std::string_view body) {
+Result<chat::Request> parse_chat(std::string_view body) {
     HF_TRY_ASSIGN(const json::Document document, json::Document::parse(body));
     Draft draft;
     HF_TRY(read_fields(document.root(), chat_fields, draft));
@@ -323,14 +158,31 @@ base::Result<chat::Request> parse_chat(std::string_view body) {
     return std::move(draft.request);
 }
 
-std::unique_ptr<Encoder> make_chat_stream_encoder(const chat::Request& request,
-                                                  const AnswerHead& head) {
-    return std::make_unique<StreamEncoder>(request, head);
-}
-
-std::unique_ptr<Encoder> make_chat_whole_encoder(const chat::Request& request,
-                                                 const AnswerHead& head) {
+std::unique_ptr<Encoder> make_encoder(const chat::Request& request, const AnswerHead& head) {
+    if (request.presentation.stream) return std::make_unique<ChatStreamEncoder>(request, head);
     return std::make_unique<WholeChatEncoder>(request, head);
 }
 
+// llama-server's path without a version is in use by its clients.
+constexpr Route routes[] = {
+    {"POST", "/v1/chat/completions", parse_chat},
+    {"POST", "/chat/completions", parse_chat},
+};
+
+}  // namespace
 }  // namespace holdfast::dialect::openai
+
+namespace holdfast::dialect {
+
+extern constinit const Dialect openai_chat_dialect{
+    .name = "openai_chat",
+    .summary = "OpenAI's chat completions",
+    .routes = openai::routes,
+    .id_prefix = "chatcmpl-",
+    .stream = server_sent_events,
+    .whole = whole_json,
+    .make_encoder = openai::make_encoder,
+    .render_error = openai::render_error,
+};
+
+}  // namespace holdfast::dialect

@@ -1,8 +1,8 @@
 #include "common/dialect/tokenization.h"
 
 #include "common/dialect/limits.h"
-#include "common/dialect/openai_chat.h"
 #include "common/dialect/openai_fields.h"
+#include "common/dialect/openai_messages.h"
 #include "common/json/reader.h"
 #include "common/json/writer.h"
 
@@ -70,7 +70,7 @@ void write_ids(json::Writer& json, const std::vector<chat::TokenId>& ids) {
 Result<TokenizeRequest> parse_tokenize(std::string_view body) {
     HF_TRY_ASSIGN(const json::Document document, json::Document::parse(body));
     Draft draft;
-    HF_TRY(document.root().each_member([&](std::string_view key, const json::Value& value) {
+    HF_TRY(document.root().each_field([&](std::string_view key, const json::Value& value) {
         return read_tokenize_field(key, value, draft);
     }));
     if (draft.prompt.has_value() == draft.messages.has_value())
@@ -93,8 +93,8 @@ Result<DetokenizeRequest> parse_detokenize(std::string_view body) {
     HF_TRY_ASSIGN(const json::Document document, json::Document::parse(body));
     DetokenizeRequest request;
     bool has_tokens = false;
-    HF_TRY(document.root().each_member(
-        [&](std::string_view key, const json::Value& value) -> Result<> {
+    HF_TRY(
+        document.root().each_field([&](std::string_view key, const json::Value& value) -> Result<> {
             if (value.is_null()) return {};
             if (key == "model") {
                 HF_TRY_ASSIGN(request.model, read_model(value));

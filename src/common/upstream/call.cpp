@@ -1,19 +1,11 @@
-#include "common/upstream/upstream.h"
+#include "common/upstream/call.h"
 
-#include <algorithm>
-#include <array>
+#include <utility>
 
 #include "common/json/writer.h"
 
 namespace holdfast::upstream {
 namespace {
-
-constexpr std::array<std::pair<std::string_view, InstanceKind>, 4> kinds{{
-    {"holdfast", InstanceKind::holdfast},
-    {"vllm", InstanceKind::vllm},
-    {"llama-server", InstanceKind::llama_server},
-    {"openai", InstanceKind::openai},
-}};
 
 std::string_view role_name(chat::Role role) {
     switch (role) {
@@ -32,9 +24,14 @@ std::string_view role_name(chat::Role role) {
 // Writes one request body; the members' order follows the functions below.
 class CallWriter {
 public:
-    CallWriter(const chat::Request& request, InstanceKind kind, const Delivered& delivered,
+    CallWriter(const chat::Request& request, const Peer& peer, const Delivered& delivered,
                std::string& out)
-        : request_(request), kind_(kind), delivered_(delivered), json_(out) {}
+        : request_(request),
+          generation_(request.generation),
+          kind_(*peer.kind),
+          delivered_(delivered),
+          goes_on_(!peer.offer.continues_ids && delivered.any()),
+          json_(out) {}
 
     void write(std::string_view upstream_model) {
         json_.begin_object();
@@ -48,34 +45,32 @@ public:
         write_sampling();
         write_stopping();
         write_output();
-        if (kind_ == InstanceKind::holdfast) write_extension();
+        if (kind_.extended) write_extension();
         json_.end_object();
     }
 
 private:
     bool is_chat() const {
-        return std::holds_alternative<std::vector<chat::Message>>(request_.prompt);
+        return std::holds_alternative<std::vector<chat::Message>>(generation_.prompt);
     }
 
     void write_prompt() {
-        if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request_.prompt)) {
+        if (const auto* messages = std::get_if<std::vector<chat::Message>>(&generation_.prompt)) {
             write_messages(*messages);
-        } else if (const auto* text = std::get_if<std::string>(&request_.prompt)) {
+        } else if (const auto* text = std::get_if<std::string>(&generation_.prompt)) {
             json_.string("prompt", prompt_text(*text));
         } else {
             json_.key("prompt");
-            write_ids(std::get<std::vector<chat::TokenId>>(request_.prompt));
+            write_ids(std::get<std::vector<chat::TokenId>>(generation_.prompt));
         }
     }
 
     // Other servers go on from a longer prompt. After an echo the prompt is part of what was
     // delivered, and must not be echoed again.
     std::string prompt_text(const std::string& text) const {
-        if (!goes_on()) return text;
-        return request_.echo ? delivered_.content : text + delivered_.content;
+        if (!goes_on_) return text;
+        return generation_.echo ? delivered_.content : text + delivered_.content;
     }
-
-    bool goes_on() const { return kind_ != InstanceKind::holdfast && delivered_.any(); }
 
     void write_message(std::string_view role, std::string_view content,
                        std::string_view reasoning) {
@@ -92,75 +87,38 @@ private:
         for (const chat::Message& message : messages) {
             write_message(role_name(message.role), message.content, message.reasoning);
         }
-        if (goes_on()) write_message("assistant", beginning(), {});
+        const bool is_open = goes_on_ && kind_.beginning != nullptr;
+        if (is_open) write_message("assistant", kind_.beginning(delivered_), {});
         json_.end_array();
-        if (!goes_on()) return;
-        if (kind_ == InstanceKind::vllm) {
-            json_.boolean("continue_final_message", true);
-            json_.boolean("add_generation_prompt", false);
-        } else if (kind_ == InstanceKind::llama_server) {
-            // The server refuses to continue an answer unless it is told that thinking is off.
-            json_.key("chat_template_kwargs");
-            json_.begin_object();
-            json_.boolean("enable_thinking", false);
-            json_.end_object();
-        }
-    }
-
-    // The delivered text as the beginning of the assistant's message.
-    std::string beginning() const {
-        // llama-server appends it to the generation prompt, which has opened <think> already.
-        if (kind_ == InstanceKind::llama_server) {
-            if (delivered_.content.empty()) return delivered_.reasoning;
-            return delivered_.reasoning + "\n</think>\n\n" + delivered_.content;
-        }
-        // vLLM renders it through the template, which drops everything up to </think> and then
-        // refuses to continue a message that it cannot find: the thinking has to stay away.
-        if (!delivered_.content.empty()) return delivered_.content;
-        return "<think>\n" + delivered_.reasoning;
+        if (is_open) kind_.write_open_message(json_);
     }
 
     void write_sampling() {
-        const chat::Sampling& sampling = request_.sampling;
-        // Always written: servers have defaults of their own.
+        const chat::Sampling& sampling = generation_.sampling;
+        // Always written: servers have defaults of their own. A seed of fewer bits is as good, as
+        // long as equal ones stay equal.
         json_.number("temperature", sampling.temperature);
         json_.number("top_p", sampling.top_p);
-        const bool is_llama = kind_ == InstanceKind::llama_server;
-        if (sampling.top_k != 0 || is_llama) json_.number("top_k", sampling.top_k);
-        if (sampling.min_p != 0 || is_llama) json_.number("min_p", sampling.min_p);
-        if (sampling.repetition_penalty != 1 || is_llama) {
-            json_.number(is_llama ? "repeat_penalty" : "repetition_penalty",
-                         sampling.repetition_penalty);
-        }
+        const bool always = kind_.words.has_own_defaults;
+        if (sampling.top_k != 0 || always) json_.number("top_k", sampling.top_k);
+        if (sampling.min_p != 0 || always) json_.number("min_p", sampling.min_p);
+        if (sampling.repetition_penalty != 1 || always)
+            json_.number(kind_.words.repetition_penalty, sampling.repetition_penalty);
         if (sampling.presence_penalty != 0) {
             json_.number("presence_penalty", sampling.presence_penalty);
         }
         if (sampling.frequency_penalty != 0) {
             json_.number("frequency_penalty", sampling.frequency_penalty);
         }
-        if (sampling.seed) json_.number("seed", upstream_seed(*sampling.seed));
+        if (sampling.seed) json_.number("seed", *sampling.seed & kind_.words.seed_max);
         if (!sampling.logit_bias.empty()) write_logit_bias();
-    }
-
-    // Other servers take fewer bits; equal seeds stay equal.
-    std::uint64_t upstream_seed(std::uint64_t seed) const {
-        switch (kind_) {
-            case InstanceKind::holdfast:
-                return seed;
-            case InstanceKind::llama_server:
-                return seed & 0x7FFF'FFFFU;
-            case InstanceKind::vllm:
-            case InstanceKind::openai:
-                return seed & 0x7FFF'FFFF'FFFF'FFFFU;
-        }
-        std::unreachable();
     }
 
     void write_logit_bias() {
         json_.key("logit_bias");
-        if (kind_ == InstanceKind::llama_server) {
+        if (kind_.words.logit_bias_is_list) {
             json_.begin_array();
-            for (const auto& [id, bias] : request_.sampling.logit_bias) {
+            for (const auto& [id, bias] : generation_.sampling.logit_bias) {
                 json_.begin_array();
                 json_.number(id);
                 json_.number(bias);
@@ -170,14 +128,14 @@ private:
             return;
         }
         json_.begin_object();
-        for (const auto& [id, bias] : request_.sampling.logit_bias) {
+        for (const auto& [id, bias] : generation_.sampling.logit_bias) {
             json_.number(std::to_string(id), bias);
         }
         json_.end_object();
     }
 
     void write_stopping() {
-        const chat::Stopping& stopping = request_.stopping;
+        const chat::Stopping& stopping = generation_.stopping;
         if (stopping.max_tokens) json_.number("max_tokens", *stopping.max_tokens);
         if (stopping.min_tokens > 0) json_.number("min_tokens", stopping.min_tokens);
         if (stopping.ignore_eos) json_.boolean("ignore_eos", true);
@@ -196,16 +154,16 @@ private:
     }
 
     void write_output() {
-        if (request_.choices != 1) json_.number("n", request_.choices);
-        if (request_.logprobs) {
+        if (generation_.choices != 1) json_.number("n", generation_.choices);
+        if (generation_.logprobs) {
             if (is_chat()) {
                 json_.boolean("logprobs", true);
-                json_.number("top_logprobs", *request_.logprobs);
+                json_.number("top_logprobs", *generation_.logprobs);
             } else {
-                json_.number("logprobs", *request_.logprobs);
+                json_.number("logprobs", *generation_.logprobs);
             }
         }
-        if (request_.echo && !goes_on()) json_.boolean("echo", true);
+        if (generation_.echo && !goes_on_) json_.boolean("echo", true);
         if (!request_.user.empty()) json_.string("user", request_.user);
     }
 
@@ -213,10 +171,10 @@ private:
         json_.key("holdfast");
         json_.begin_object();
         json_.boolean("ids", true);
-        if (request_.resume) {
+        if (generation_.resume) {
             json_.key("resume");
             json_.begin_array();
-            for (const auto& ids : request_.resume->ids) write_ids(ids);
+            for (const auto& ids : generation_.resume->ids) write_ids(ids);
             json_.end_array();
         }
         json_.end_object();
@@ -229,57 +187,41 @@ private:
     }
 
     const chat::Request& request_;
-    InstanceKind kind_;
+    const chat::Generation& generation_;
+    const Kind& kind_;
     const Delivered& delivered_;
+    bool goes_on_;
     json::Writer json_;
 };
 
-}  // namespace
-
-base::Result<InstanceKind> parse_instance_kind(std::string_view text) {
-    for (const auto& [name, kind] : kinds) {
-        if (name == text) return kind;
-    }
-    return base::fail(base::Code::invalid,
-                      "\"{}\" is no kind of instance; there are holdfast, vllm, llama-server and "
-                      "openai.",
-                      text);
-}
-
-std::string_view name(InstanceKind kind) {
-    return std::ranges::find(kinds, kind, &decltype(kinds)::value_type::second)->first;
-}
-
-namespace {
-
 // About, for setting memory aside: escapes may add some.
-std::size_t prompt_bytes(const chat::Request& request) {
-    if (const auto* text = std::get_if<std::string>(&request.prompt)) return text->size();
-    if (const auto* ids = std::get_if<std::vector<chat::TokenId>>(&request.prompt))
-        return ids->size() * 7;
+std::size_t prompt_bytes(const chat::Prompt& prompt) {
+    if (const auto* text = std::get_if<std::string>(&prompt)) return text->size();
+    if (const auto* ids = std::get_if<std::vector<chat::TokenId>>(&prompt)) return ids->size() * 7;
     std::size_t bytes = 0;
-    for (const chat::Message& message : std::get<std::vector<chat::Message>>(request.prompt))
+    for (const chat::Message& message : std::get<std::vector<chat::Message>>(prompt))
         bytes += message.content.size() + message.reasoning.size() + 64;
     return bytes;
 }
 
 }  // namespace
 
-UpstreamCall encode_upstream(const chat::Request& request, InstanceKind kind,
-                             std::string_view upstream_model, const Delivered& delivered) {
-    const bool is_chat = std::holds_alternative<std::vector<chat::Message>>(request.prompt);
-    UpstreamCall call{is_chat ? "/v1/chat/completions" : "/v1/completions", {}};
-    call.body.reserve(prompt_bytes(request) + 512);
-    CallWriter(request, kind, delivered, call.body).write(upstream_model);
+Call encode(const chat::Request& request, const Peer& peer, std::string_view model,
+            const Delivered& delivered) {
+    const chat::Prompt& prompt = request.generation.prompt;
+    const bool is_chat = std::holds_alternative<std::vector<chat::Message>>(prompt);
+    Call call{is_chat ? "/v1/chat/completions" : "/v1/completions", {}};
+    call.body.reserve(prompt_bytes(prompt) + 512);
+    CallWriter(request, peer, delivered, call.body).write(model);
     return call;
 }
 
-bool can_continue(InstanceKind kind, const chat::Request& request) {
-    if (kind == InstanceKind::holdfast) return true;
-    if (request.choices != 1) return false;
-    if (std::holds_alternative<std::string>(request.prompt)) return true;
-    return std::holds_alternative<std::vector<chat::Message>>(request.prompt) &&
-           kind != InstanceKind::openai;
+bool can_continue(const Peer& peer, const chat::Generation& generation) {
+    if (peer.offer.continues_ids) return true;
+    if (generation.choices != 1) return false;
+    if (std::holds_alternative<std::string>(generation.prompt)) return peer.offer.continues_text;
+    return std::holds_alternative<std::vector<chat::Message>>(generation.prompt) &&
+           peer.offer.continues_messages;
 }
 
 }  // namespace holdfast::upstream

@@ -1,9 +1,13 @@
-#include <algorithm>
+#include "common/upstream/error.h"
 
-#include "common/base/utf8.h"
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+
 #include "common/json/reader.h"
-#include "common/upstream/fault.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/limits.h"
+#include "common/upstream/text.h"
 
 namespace holdfast::upstream {
 namespace {
@@ -13,29 +17,25 @@ using base::Error;
 using base::Origin;
 using base::Retry;
 
-constexpr std::size_t message_bytes_max = 1000;
+struct Fault {
+    std::string message, type, param, tag;
+    int status = 0;  // if the object repeats it
+};
 
-std::string shortened(std::string_view text) {
-    std::string out(text.substr(0, message_bytes_max));
-    while (!out.empty() && !base::is_utf8(out) && out.size() + 4 > message_bytes_max)
-        out.pop_back();
-    return base::is_utf8(out) ? out : std::string();
+void read_text(const json::Value& value, std::size_t bytes_max, std::string& target) {
+    if (value.is_string()) target = one_line(*value.string(), bytes_max);
 }
 
-void read_text(const json::Value& value, std::string& target) {
-    if (value.is_string()) target = shortened(*value.string());
-}
-
-void read_details(const json::Value& value, UpstreamFault& fault) {
+void read_details(const json::Value& value, Fault& fault) {
     (void)value.each_member([&](std::string_view key, const json::Value& member) -> base::Result<> {
         if (key == "message" || key == "detail") {
-            read_text(member, fault.message);
+            read_text(member, message_bytes_max, fault.message);
         } else if (key == "type") {
-            read_text(member, fault.type);
+            read_text(member, word_bytes_max, fault.type);
         } else if (key == "param") {
-            read_text(member, fault.param);
+            read_text(member, word_bytes_max, fault.param);
         } else if (key == "code" && member.is_string()) {
-            read_text(member, fault.tag);
+            read_text(member, word_bytes_max, fault.tag);
         } else if (key == "code" && member.is_number()) {
             // vLLM and llama-server repeat the HTTP status here.
             fault.status = static_cast<int>(member.integer(0, 999).value_or(0));
@@ -44,10 +44,8 @@ void read_details(const json::Value& value, UpstreamFault& fault) {
     });
 }
 
-}  // namespace
-
-UpstreamFault read_fault(std::string_view body) {
-    UpstreamFault fault;
+Fault read_fault(std::string_view body) {
+    Fault fault;
     const auto document = json::Document::parse(body);
     if (!document || !document->root().is_object()) return fault;
     read_details(document->root(), fault);
@@ -57,14 +55,12 @@ UpstreamFault read_fault(std::string_view body) {
             if (member.is_object()) {
                 read_details(member, fault);
             } else {
-                read_text(member, fault.message);
+                read_text(member, message_bytes_max, fault.message);
             }
             return {};
         });
     return fault;
 }
-
-namespace {
 
 struct Verdict {
     Code code;
@@ -96,9 +92,7 @@ Verdict judge(int status, std::string_view tag) {
     return {Code::unavailable, Origin::instance, Retry::elsewhere};
 }
 
-}  // namespace
-
-Error error_of(UpstreamFault fault, int status) {
+Error error_of(Fault fault, int status) {
     const Verdict verdict = judge(status, fault.tag);
     Error error{verdict.code, std::move(fault.message), verdict.origin, verdict.retry};
     if (error.what.empty())
@@ -112,8 +106,18 @@ Error error_of(UpstreamFault fault, int status) {
     return error;
 }
 
-Error read_upstream_error(int status, std::string_view body) {
-    return error_of(read_fault(body), status);
+}  // namespace
+
+Error read_error(int status, std::string_view body) { return error_of(read_fault(body), status); }
+
+Error read_stream_error(std::string_view data) {
+    Fault fault = read_fault(data);
+    const int status = fault.status != 0                       ? fault.status
+                       : fault.type == "invalid_request_error" ? 400
+                                                               : 500;
+    Error error = error_of(std::move(fault), status);
+    error.origin = Origin::instance;
+    return error;
 }
 
 }  // namespace holdfast::upstream

@@ -3,12 +3,27 @@
 #include <string_view>
 
 #include "common/dialect/openai_answer.h"
+#include "common/upstream/limits.h"
 
 namespace holdfast::upstream {
 
 namespace ondemand = simdjson::ondemand;
+namespace openai = dialect::openai;
 
 namespace {
+
+// Of what is impossible JSON has no number: vLLM writes -9999, others null.
+constexpr float impossible = -9999;
+
+bool read_logprob(ondemand::value value, float& logprob) {
+    double number = 0;
+    if (value.get_double().get(number)) {
+        logprob = impossible;
+        return value.is_null();
+    }
+    logprob = static_cast<float>(number);
+    return true;
+}
 
 // Of chat: a list of {"token", "logprob", "bytes"}; `top_logprobs` only on the outer level.
 template <class Score>
@@ -23,9 +38,7 @@ bool read_score_members(ondemand::object object, Score& score) {
             if (field.value().get_string().get(text)) return false;
             if (!has_bytes) score.bytes = text;
         } else if (key == "logprob") {
-            double logprob = 0;
-            if (field.value().get_double().get(logprob)) return false;
-            score.logprob = static_cast<float>(logprob);
+            if (!read_logprob(field.value(), score.logprob)) return false;
         } else if (key == "bytes") {
             if (field.value().is_null()) continue;
             ondemand::array bytes;
@@ -44,6 +57,7 @@ bool read_score_members(ondemand::object object, Score& score) {
             for (auto element : top) {
                 ondemand::object alternative;
                 if (element.get_object().get(alternative)) return false;
+                if (score.top.size() == alternatives_max) return false;
                 if (!read_score_members(alternative, score.top.emplace_back())) return false;
             }
         }
@@ -57,7 +71,7 @@ bool read_chat_scores(ondemand::value value, std::vector<chat::TokenScore>& scor
     if (value.get_array().get(content)) return false;
     for (auto element : content) {
         ondemand::object object;
-        if (element.get_object().get(object)) return false;
+        if (element.get_object().get(object) || scores.size() == scores_max) return false;
         if (!read_score_members(object, scores.emplace_back())) return false;
     }
     return true;
@@ -78,32 +92,28 @@ bool read_completion_list(std::string_view name, ondemand::value value,
     for (auto entry : list) {
         ondemand::value element;
         if (std::move(entry).get(element)) return false;
+        if (index == scores_max) return false;
         chat::TokenScore& score = at(scores, index++);
         if (element.is_null()) continue;
         if (name == "tokens") {
             std::string_view text;
             if (element.get_string().get(text)) return false;
-            score.bytes =
-                dialect::openai::token_bytes(text, dialect::openai::completions_bytes_prefix);
+            score.bytes = openai::token_bytes(text, openai::completions_bytes_prefix);
         } else if (name == "token_logprobs") {
-            double logprob = 0;
-            if (element.get_double().get(logprob)) return false;
-            score.logprob = static_cast<float>(logprob);
+            if (!read_logprob(element, score.logprob)) return false;
         } else {
             ondemand::object top;
             if (element.get_object().get(top)) return false;
             for (auto member : top) {
                 ondemand::field field;
                 std::string_view token;
-                double logprob = 0;
+                float logprob = 0;
                 if (std::move(member).get(field) || field.unescaped_key().get(token) ||
-                    field.value().get_double().get(logprob)) {
+                    !read_logprob(field.value(), logprob) || score.top.size() == alternatives_max) {
                     return false;
                 }
                 score.top.push_back(
-                    {0,
-                     dialect::openai::token_bytes(token, dialect::openai::completions_bytes_prefix),
-                     static_cast<float>(logprob)});
+                    {0, openai::token_bytes(token, openai::completions_bytes_prefix), logprob});
             }
         }
     }
@@ -115,7 +125,14 @@ bool read_completion_list(std::string_view name, ondemand::value value,
 bool read_scores(ondemand::value value, std::vector<chat::TokenScore>& scores) {
     if (value.is_null()) return true;
     ondemand::object object;
-    if (value.get_object().get(object)) return false;
+    // An empty list or text stands for none at some servers.
+    if (value.get_object().get(object)) {
+        std::string_view text;
+        if (!value.get_string().get(text)) return text.empty();
+        ondemand::array list;
+        bool is_empty = false;
+        return !value.get_array().get(list) && !list.is_empty().get(is_empty) && is_empty;
+    }
     for (auto member : object) {
         ondemand::field field;
         if (std::move(member).get(field)) return false;

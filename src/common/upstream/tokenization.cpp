@@ -1,8 +1,8 @@
 #include "common/upstream/tokenization.h"
 
-#include "common/dialect/limits.h"
 #include "common/json/reader.h"
 #include "common/json/writer.h"
+#include "common/upstream/limits.h"
 
 namespace holdfast::upstream {
 namespace {
@@ -32,16 +32,15 @@ void write_ids(json::Writer& json, const std::vector<chat::TokenId>& ids) {
     json.end_array();
 }
 
-std::unexpected<base::Error> not_offered(InstanceKind kind, std::string_view what) {
-    return std::unexpected(base::Error{
-        base::Code::invalid, fmt::format("An instance of kind {} offers no {}.", name(kind), what),
-        base::Origin::instance, base::Retry::elsewhere, "", "not_implemented"});
-}
-
 std::unexpected<base::Error> strange(std::string_view what) {
     return std::unexpected(base::Error{base::Code::corrupt,
                                        fmt::format("The instance's answer is no {}.", what),
                                        base::Origin::instance, base::Retry::elsewhere});
+}
+
+Result<> check_room(const json::Value& value, const TokenizeAnswer& answer) {
+    if (answer.tokens.size() < tokens_listed_max) return {};
+    return value.refuse("is one too many");
 }
 
 // llama-server's elements are objects where pieces were asked for: the id, and the piece as text
@@ -50,7 +49,7 @@ Result<> read_piece(const json::Value& value, TokenizeAnswer& answer) {
     if (!answer.token_texts) answer.token_texts.emplace();
     return value.each_member([&](std::string_view key, const json::Value& member) -> Result<> {
         if (key == "id") {
-            HF_TRY_ASSIGN(const auto id, member.integer(0, dialect::token_id_max));
+            HF_TRY_ASSIGN(const auto id, member.integer(0, chat::token_ids_max - 1));
             answer.tokens.push_back(static_cast<chat::TokenId>(id));
         } else if (key == "piece" && member.is_array()) {
             std::string& piece = answer.token_texts->emplace_back();
@@ -71,13 +70,14 @@ Result<> read_answer_field(std::string_view key, const json::Value& value, Token
                            bool& has_tokens) {
     if (value.is_null()) return {};
     if (key == "max_model_len") {
-        HF_TRY_ASSIGN(const auto context, value.integer(0, dialect::tokens_max));
+        HF_TRY_ASSIGN(const auto context, value.integer(0, context_max));
         answer.context = static_cast<std::uint32_t>(context);
     } else if (key == "tokens") {
         has_tokens = true;
         return value.each_element([&](const json::Value& element) -> Result<> {
+            HF_TRY(check_room(element, answer));
             if (element.is_object()) return read_piece(element, answer);
-            HF_TRY_ASSIGN(const auto id, element.integer(0, dialect::token_id_max));
+            HF_TRY_ASSIGN(const auto id, element.integer(0, chat::token_ids_max - 1));
             answer.tokens.push_back(static_cast<chat::TokenId>(id));
             return {};
         });
@@ -94,24 +94,22 @@ Result<> read_answer_field(std::string_view key, const json::Value& value, Token
 
 }  // namespace
 
-Result<UpstreamCall> encode_upstream(const TokenizeRequest& request, InstanceKind kind,
-                                     std::string_view upstream_model) {
-    const auto* const messages = std::get_if<std::vector<chat::Message>>(&request.text);
-    if (kind == InstanceKind::openai) return not_offered(kind, dialect::tokenize_path);
-    if (kind == InstanceKind::llama_server && messages != nullptr)
-        return not_offered(kind, "/tokenize for messages");
-    UpstreamCall call{std::string(dialect::tokenize_path), {}};
+Result<Call> encode(const TokenizeRequest& request, const Kind& kind, std::string_view model) {
+    if (kind.tokenize == nullptr) return not_offered(kind, dialect::tokenize_path);
+    return kind.tokenize(request, model);
+}
+
+Result<Call> encode(const DetokenizeRequest& request, const Kind& kind, std::string_view model) {
+    if (kind.detokenize == nullptr) return not_offered(kind, dialect::detokenize_path);
+    return kind.detokenize(request, model);
+}
+
+Result<Call> tokenize_as_vllm(const TokenizeRequest& request, std::string_view model) {
+    Call call{std::string(dialect::tokenize_path), {}};
     json::Writer json(call.body);
     json.begin_object();
-    if (kind == InstanceKind::llama_server) {
-        json.string("content", std::get<std::string>(request.text));
-        json.boolean("add_special", request.add_special_tokens);
-        json.boolean("with_pieces", request.return_token_strs);
-        json.end_object();
-        return call;
-    }
-    json.string("model", upstream_model);
-    if (messages != nullptr) {
+    json.string("model", model);
+    if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request.text)) {
         write_messages(json, *messages);
         json.boolean("add_generation_prompt", request.add_generation_prompt);
         json.boolean("continue_final_message", request.continue_final_message);
@@ -124,16 +122,29 @@ Result<UpstreamCall> encode_upstream(const TokenizeRequest& request, InstanceKin
     return call;
 }
 
-Result<UpstreamCall> encode_upstream(const DetokenizeRequest& request, InstanceKind kind,
-                                     std::string_view upstream_model) {
-    if (kind == InstanceKind::openai) return not_offered(kind, dialect::detokenize_path);
-    UpstreamCall call{std::string(dialect::detokenize_path), {}};
+Result<Call> detokenize_as_vllm(const DetokenizeRequest& request, std::string_view model) {
+    Call call{std::string(dialect::detokenize_path), {}};
     json::Writer json(call.body);
     json.begin_object();
-    if (kind != InstanceKind::llama_server) json.string("model", upstream_model);
+    json.string("model", model);
     write_ids(json, request.tokens);
     json.end_object();
     return call;
+}
+
+Result<Call> detokenize_without_model(const DetokenizeRequest& request) {
+    Call call{std::string(dialect::detokenize_path), {}};
+    json::Writer json(call.body);
+    json.begin_object();
+    write_ids(json, request.tokens);
+    json.end_object();
+    return call;
+}
+
+std::unexpected<base::Error> not_offered(const Kind& kind, std::string_view what) {
+    return std::unexpected(base::Error{
+        base::Code::invalid, fmt::format("An instance of kind {} offers no {}.", kind.name, what),
+        base::Origin::instance, base::Retry::elsewhere, "", "not_implemented"});
 }
 
 Result<TokenizeAnswer> read_tokenized(std::string_view body) {

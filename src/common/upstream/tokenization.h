@@ -1,4 +1,4 @@
-// /tokenize and /detokenize as each kind of instance knows them.
+// /tokenize and /detokenize as instances know them.
 #pragma once
 
 #include <string>
@@ -6,18 +6,26 @@
 
 #include "common/base/error.h"
 #include "common/dialect/tokenization.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/kind.h"
 
 namespace holdfast::upstream {
 
 // What an instance of this kind is asked. not_implemented (tag, Origin::instance) where it has no
-// such endpoint: InstanceKind::openai has none, llama-server none for conversations.
-base::Result<UpstreamCall> encode_upstream(const dialect::TokenizeRequest& request,
-                                           InstanceKind kind, std::string_view upstream_model);
-base::Result<UpstreamCall> encode_upstream(const dialect::DetokenizeRequest& request,
-                                           InstanceKind kind, std::string_view upstream_model);
+// such endpoint.
+base::Result<Call> encode(const dialect::TokenizeRequest& request, const Kind& kind,
+                          std::string_view model);
+base::Result<Call> encode(const dialect::DetokenizeRequest& request, const Kind& kind,
+                          std::string_view model);
 // What it answers. Code::corrupt (Origin::instance) for anything else.
 base::Result<dialect::TokenizeAnswer> read_tokenized(std::string_view body);
 base::Result<std::string> read_detokenized(std::string_view body);
+
+// For the kinds.
+base::Result<Call> tokenize_as_vllm(const dialect::TokenizeRequest& request,
+                                    std::string_view model);
+base::Result<Call> detokenize_as_vllm(const dialect::DetokenizeRequest& request,
+                                      std::string_view model);
+base::Result<Call> detokenize_without_model(const dialect::DetokenizeRequest& request);
+std::unexpected<base::Error> not_offered(const Kind& kind, std::string_view what);
 
 }  // namespace holdfast::upstream

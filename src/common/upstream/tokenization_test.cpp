@@ -8,10 +8,10 @@ namespace {
 
 using testing::ElementsAre;
 
-std::string body_of(std::string_view body, InstanceKind kind) {
+std::string body_of(std::string_view body, const Kind& kind) {
     const auto request = dialect::parse_tokenize(body);
     EXPECT_TRUE(request) << request.error().what;
-    const auto call = encode_upstream(*request, kind, "up");
+    const auto call = encode(*request, kind, "up");
     return call ? call->body : call.error().tag;
 }
 
@@ -19,30 +19,28 @@ std::string body_of(std::string_view body, InstanceKind kind) {
 
 TEST(Tokenization, AsksEachKindInItsOwnWords) {
     const std::string_view prompt = R"({"model":"m","prompt":"a\"b","return_token_strs":true})";
-    for (const InstanceKind kind : {InstanceKind::holdfast, InstanceKind::vllm})
-        EXPECT_EQ(body_of(prompt, kind),
+    for (const Kind* kind : {&holdfast_kind, &vllm_kind})
+        EXPECT_EQ(body_of(prompt, *kind),
                   R"({"model":"up","prompt":"a\"b","add_special_tokens":true,)"
                   R"("return_token_strs":true})");
-    EXPECT_EQ(body_of(prompt, InstanceKind::llama_server),
+    EXPECT_EQ(body_of(prompt, llama_server_kind),
               R"({"content":"a\"b","add_special":true,"with_pieces":true})");
-    EXPECT_EQ(body_of(prompt, InstanceKind::openai), "not_implemented");
+    EXPECT_EQ(body_of(prompt, openai_kind), "not_implemented");
 
     const std::string_view messages =
         R"({"messages":[{"role":"system","content":"s"},{"role":"assistant","content":"b"}],
             "add_generation_prompt":false,"continue_final_message":true})";
-    EXPECT_EQ(body_of(messages, InstanceKind::vllm),
+    EXPECT_EQ(body_of(messages, vllm_kind),
               R"({"model":"up","messages":[{"role":"system","content":"s"},)"
               R"({"role":"assistant","content":"b"}],"add_generation_prompt":false,)"
               R"("continue_final_message":true,"add_special_tokens":false,)"
               R"("return_token_strs":false})");
-    EXPECT_EQ(body_of(messages, InstanceKind::llama_server), "not_implemented");
+    EXPECT_EQ(body_of(messages, llama_server_kind), "not_implemented");
 
     const auto tokens = dialect::parse_detokenize(R"({"model":"m","tokens":[1,2]})");
-    EXPECT_EQ(encode_upstream(*tokens, InstanceKind::vllm, "up")->body,
-              R"({"model":"up","tokens":[1,2]})");
-    EXPECT_EQ(encode_upstream(*tokens, InstanceKind::llama_server, "up")->body,
-              R"({"tokens":[1,2]})");
-    EXPECT_FALSE(encode_upstream(*tokens, InstanceKind::openai, "up"));
+    EXPECT_EQ(encode(*tokens, vllm_kind, "up")->body, R"({"model":"up","tokens":[1,2]})");
+    EXPECT_EQ(encode(*tokens, llama_server_kind, "up")->body, R"({"tokens":[1,2]})");
+    EXPECT_FALSE(encode(*tokens, openai_kind, "up"));
 }
 
 TEST(Tokenization, ReadsWhatEachKindAnswers) {

@@ -4,8 +4,7 @@
 #include <fmt/format.h>
 
 #include "common/dialect/dialect.h"
-#include "common/upstream/sse.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/reader.h"
 
 namespace holdfast::upstream {
 namespace {
@@ -20,27 +19,26 @@ constexpr std::string_view vllm_chunk =
     R"("model":"deepseek-r1:1.5b","choices":[{"index":0,"delta":{"content":" therefore"},)"
     R"("logprobs":null,"finish_reason":null}]})";
 
-void read(benchmark::State& state, std::string_view chunk, InstanceKind kind) {
-    UpstreamReader reader(kind, {});
-    SseParser parser;
+void read(benchmark::State& state, std::string_view chunk, const Kind& kind) {
+    Reader reader(kind, {}, {});
     const std::string event = fmt::format("data: {}\n\n", chunk);
     for (auto _ : state) {
-        parser.feed(event);
-        auto result = reader.read((*parser.next())->data);
+        reader.feed(event);
+        auto result = reader.next();
         benchmark::DoNotOptimize(result);
-        benchmark::DoNotOptimize(parser.next());
+        benchmark::DoNotOptimize(reader.next());
     }
     state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * chunk.size()));
 }
-BENCHMARK_CAPTURE(read, holdfast, holdfast_chunk, InstanceKind::holdfast);
-BENCHMARK_CAPTURE(read, vllm, vllm_chunk, InstanceKind::vllm);
+BENCHMARK_CAPTURE(read, holdfast, holdfast_chunk, holdfast_kind);
+BENCHMARK_CAPTURE(read, vllm, vllm_chunk, vllm_kind);
 
 void write(benchmark::State& state, bool want_ids) {
     chat::Request request;
-    request.want_ids = want_ids;
+    request.presentation = {.stream = true, .want_ids = want_ids};
     const dialect::AnswerHead head{"chatcmpl-0123456789abcdef", 1'760'000'000, "deepseek-r1:1.5b"};
     const auto encoder =
-        dialect::find_by_path("/v1/chat/completions")->stream_encoder(request, head);
+        dialect::find("POST", "/v1/chat/completions").dialect->make_encoder(request, head);
     chat::Event event{.ids = {9212}, .reasoning = " therefore"};
     std::string out;
     for (auto _ : state) {

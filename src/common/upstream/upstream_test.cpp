@@ -1,9 +1,13 @@
-#include "common/upstream/upstream.h"
+#include "common/upstream/call.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "common/dialect/dialect.h"
+#include "common/dialect/golden_test.h"
+#include "common/upstream/error.h"
+#include "common/upstream/limits.h"
+#include "common/upstream/reader.h"
 
 namespace holdfast::upstream {
 namespace {
@@ -12,7 +16,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 chat::Request parse(std::string_view path, std::string_view body) {
-    auto request = dialect::find_by_path(path)->parse(body);
+    auto request = dialect::find("POST", path).route->parse(body);
     EXPECT_TRUE(request.has_value()) << request.error().what;
     return *std::move(request);
 }
@@ -23,22 +27,46 @@ chat::Request chat_request(std::string_view more = "") {
         fmt::format(R"({{"model":"r1","messages":[{{"role":"user","content":"Hi"}}]{}}})", more));
 }
 
-// The events of a reader that was fed every event of an SSE stream.
-std::vector<chat::Event> read_stream(UpstreamReader& reader, std::string_view stream) {
-    std::vector<chat::Event> events;
-    bool done = false;
-    while (!stream.empty()) {
-        const std::size_t end = stream.find("\n\n");
-        EXPECT_NE(end, std::string_view::npos);
-        EXPECT_TRUE(stream.starts_with("data: "));
-        auto read = reader.read(stream.substr(6, end - 6));
-        EXPECT_TRUE(read.has_value()) << read.error().what;
-        if (read && read->event) events.push_back(*std::move(read->event));
-        done = read && read->done;
-        stream.remove_prefix(end + 2);
+// Asks for as much as can be asked for.
+chat::Generation anything() {
+    chat::Generation asked;
+    asked.choices = chat::choices_max;
+    asked.logprobs = 5;
+    return asked;
+}
+
+// A reader that is given the data of one event at a time.
+class EventReader {
+public:
+    explicit EventReader(const Peer& peer = holdfast_kind, const Delivered& delivered = {},
+                         const chat::Generation& asked = anything())
+        : reader_(peer, asked, delivered) {}
+
+    base::Result<Reader::Read> read(std::string_view data) {
+        reader_.feed(fmt::format("data: {}\n\n", data));
+        auto read = reader_.next();
+        if (!read) return std::unexpected(read.error());
+        EXPECT_TRUE(read->has_value());
+        return **std::move(read);
     }
-    EXPECT_TRUE(done);
-    return events;
+
+private:
+    Reader reader_;
+};
+
+// The events of a reader that was fed a stream.
+std::vector<chat::Event> read_stream(Reader& reader, std::string_view stream) {
+    std::vector<chat::Event> events;
+    reader.feed(stream);
+    while (true) {
+        auto read = reader.next();
+        if (!read || !*read) {
+            ADD_FAILURE() << (read ? "the end is missing" : read.error().what);
+            return events;
+        }
+        if ((*read)->event) events.push_back(*std::move((*read)->event));
+        if ((*read)->done) return events;
+    }
 }
 
 std::string text(const chat::Event& event) {
@@ -78,14 +106,15 @@ void expect_round_trip(std::string_view path, const chat::Request& request,
                        std::vector<chat::Event> events) {
     const chat::Usage usage{7, 6, 5, 4};
     std::string stream;
-    const auto encoder = dialect::find_by_path(path)->stream_encoder(request, {"id", 1, "r1"});
+    const auto encoder =
+        dialect::find("POST", path).dialect->make_encoder(request, {"id", 1, "r1"});
     for (std::size_t i = 0; i < events.size(); ++i) {
         chat::Event event = events[i];
         if (i + 1 == events.size()) event.usage = usage;
         encoder->event(event, stream);
     }
     encoder->end(stream);
-    UpstreamReader reader;
+    Reader reader(holdfast_kind, request.generation, {});
     auto read = read_stream(reader, stream);
     events.push_back({.usage = usage});  // travels in a chunk of its own
     ASSERT_EQ(read.size(), events.size()) << stream;
@@ -121,62 +150,67 @@ TEST(Upstream, GivesAWorkerTheSameRequest) {
         R"("logit_bias":{"7":-99.9},"max_tokens":7,"min_tokens":1,"stop":["a\n","é"],)"
         R"("stop_in_reasoning":true,"stop_token_ids":[3],"ignore_eos":true,"n":2,"user":"u",)"
         R"("logprobs":true,"top_logprobs":3,"holdfast":{"resume":[[1,2],[]]})");
-    std::get<0>(request.prompt).push_back({chat::Role::assistant, "an", "thought"});
-    const auto call = encode_upstream(request, InstanceKind::holdfast, "other", {"ignored", "x"});
+    std::get<0>(request.generation.prompt).push_back({chat::Role::assistant, "an", "thought"});
+    const auto call = encode(request, holdfast_kind, "other", {"ignored", "x"});
     EXPECT_EQ(call.path, "/v1/chat/completions");
     const auto read = parse(call.path, call.body);
     EXPECT_EQ(read.model, "other");
-    EXPECT_EQ(std::get<0>(read.prompt).size(), 2U);
-    EXPECT_EQ(std::get<0>(read.prompt)[1].reasoning, "thought");
-    EXPECT_EQ(read.sampling.temperature, request.sampling.temperature);
-    EXPECT_EQ(read.sampling.top_p, request.sampling.top_p);
-    EXPECT_EQ(read.sampling.top_k, request.sampling.top_k);
-    EXPECT_EQ(read.sampling.min_p, request.sampling.min_p);
-    EXPECT_EQ(read.sampling.repetition_penalty, request.sampling.repetition_penalty);
-    EXPECT_EQ(read.sampling.presence_penalty, request.sampling.presence_penalty);
-    EXPECT_EQ(read.sampling.frequency_penalty, request.sampling.frequency_penalty);
-    EXPECT_EQ(read.sampling.seed, request.sampling.seed);
-    EXPECT_EQ(read.sampling.logit_bias, request.sampling.logit_bias);
-    EXPECT_EQ(read.stopping.max_tokens, 7U);
-    EXPECT_EQ(read.stopping.min_tokens, 1U);
-    EXPECT_EQ(read.stopping.stop, request.stopping.stop);
-    EXPECT_TRUE(read.stopping.stop_in_reasoning);
-    EXPECT_EQ(read.stopping.stop_token_ids, request.stopping.stop_token_ids);
-    EXPECT_TRUE(read.stopping.ignore_eos);
-    EXPECT_EQ(read.choices, 2U);
-    EXPECT_EQ(read.logprobs, 3U);
-    EXPECT_EQ(read.resume->ids, request.resume->ids);
+    EXPECT_EQ(std::get<0>(read.generation.prompt).size(), 2U);
+    EXPECT_EQ(std::get<0>(read.generation.prompt)[1].reasoning, "thought");
+    EXPECT_EQ(read.generation.sampling.temperature, request.generation.sampling.temperature);
+    EXPECT_EQ(read.generation.sampling.top_p, request.generation.sampling.top_p);
+    EXPECT_EQ(read.generation.sampling.top_k, request.generation.sampling.top_k);
+    EXPECT_EQ(read.generation.sampling.min_p, request.generation.sampling.min_p);
+    EXPECT_EQ(read.generation.sampling.repetition_penalty,
+              request.generation.sampling.repetition_penalty);
+    EXPECT_EQ(read.generation.sampling.presence_penalty,
+              request.generation.sampling.presence_penalty);
+    EXPECT_EQ(read.generation.sampling.frequency_penalty,
+              request.generation.sampling.frequency_penalty);
+    EXPECT_EQ(read.generation.sampling.seed, request.generation.sampling.seed);
+    EXPECT_EQ(read.generation.sampling.logit_bias, request.generation.sampling.logit_bias);
+    EXPECT_EQ(read.generation.stopping.max_tokens, 7U);
+    EXPECT_EQ(read.generation.stopping.min_tokens, 1U);
+    EXPECT_EQ(read.generation.stopping.stop, request.generation.stopping.stop);
+    EXPECT_TRUE(read.generation.stopping.stop_in_reasoning);
+    EXPECT_EQ(read.generation.stopping.stop_token_ids, request.generation.stopping.stop_token_ids);
+    EXPECT_TRUE(read.generation.stopping.ignore_eos);
+    EXPECT_EQ(read.generation.choices, 2U);
+    EXPECT_EQ(read.generation.logprobs, 3U);
+    EXPECT_EQ(read.generation.resume->ids, request.generation.resume->ids);
     EXPECT_EQ(read.user, "u");
-    EXPECT_TRUE(read.stream && read.include_usage && read.want_ids);
+    EXPECT_TRUE(read.presentation.stream && read.presentation.include_usage &&
+                read.presentation.want_ids);
 }
 
 TEST(Upstream, GivesAWorkerTheSameTextPromptAndTokenIds) {
     auto request = parse("/v1/completions", R"({"model":"r1","prompt":"One\u0000ce"})");
-    auto call = encode_upstream(request, InstanceKind::holdfast, "r1", {});
-    EXPECT_EQ(parse(call.path, call.body).prompt.index(), 1U);
-    EXPECT_EQ(std::get<1>(parse(call.path, call.body).prompt), std::string("One\0ce", 6));
+    auto call = encode(request, holdfast_kind, "r1", {});
+    EXPECT_EQ(parse(call.path, call.body).generation.prompt.index(), 1U);
+    EXPECT_EQ(std::get<1>(parse(call.path, call.body).generation.prompt),
+              std::string("One\0ce", 6));
     request = parse("/v1/completions", R"({"model":"r1","prompt":[5,6],"logprobs":1})");
-    call = encode_upstream(request, InstanceKind::holdfast, "r1", {});
-    EXPECT_EQ(std::get<2>(parse(call.path, call.body).prompt), (std::vector<chat::TokenId>{5, 6}));
-    EXPECT_EQ(parse(call.path, call.body).logprobs, 1U);
+    call = encode(request, holdfast_kind, "r1", {});
+    EXPECT_EQ(std::get<2>(parse(call.path, call.body).generation.prompt),
+              (std::vector<chat::TokenId>{5, 6}));
+    EXPECT_EQ(parse(call.path, call.body).generation.logprobs, 1U);
 }
 
 TEST(Upstream, ContinuesAnswersOfVllmFromTheirText) {
     const auto request = chat_request();
-    auto body = encode_upstream(request, InstanceKind::vllm, "m", {}).body;
+    auto body = encode(request, vllm_kind, "m", {}).body;
     EXPECT_THAT(body, Not(HasSubstr("continue_final_message")));
     EXPECT_THAT(body, Not(HasSubstr("holdfast")));
-    body = encode_upstream(request, InstanceKind::vllm, "m", {"Let me", ""}).body;
+    body = encode(request, vllm_kind, "m", {"Let me", ""}).body;
     EXPECT_THAT(body, HasSubstr(R"({"role":"assistant","content":"<think>\nLet me"}])"
                                 R"(,"continue_final_message":true,"add_generation_prompt":false)"));
-    body = encode_upstream(request, InstanceKind::vllm, "m", {"Let me", "So"}).body;
+    body = encode(request, vllm_kind, "m", {"Let me", "So"}).body;
     EXPECT_THAT(body, HasSubstr(R"({"role":"assistant","content":"So"}])"));
 }
 
 TEST(Upstream, ContinuesAnswersOfLlamaServerAfterTheOpenedThinking) {
     const auto request = chat_request(R"(,"logit_bias":{"5":1},"seed":18446744073709551615)");
-    const auto body =
-        encode_upstream(request, InstanceKind::llama_server, "m", {"Let me", "So"}).body;
+    const auto body = encode(request, llama_server_kind, "m", {"Let me", "So"}).body;
     EXPECT_THAT(body, HasSubstr(R"({"role":"assistant","content":"Let me\n</think>\n\nSo"}])"));
     EXPECT_THAT(body, HasSubstr(R"("chat_template_kwargs":{"enable_thinking":false})"));
     EXPECT_THAT(body, HasSubstr(R"("logit_bias":[[5,1]])"));
@@ -186,13 +220,12 @@ TEST(Upstream, ContinuesAnswersOfLlamaServerAfterTheOpenedThinking) {
 
 TEST(Upstream, ContinuesRawTextByMakingItThePrompt) {
     const auto request = parse("/v1/completions", R"({"model":"r1","prompt":"Once"})");
-    const auto call = encode_upstream(request, InstanceKind::openai, "m", {"", " upon"});
+    const auto call = encode(request, openai_kind, "m", {"", " upon"});
     EXPECT_EQ(call.path, "/v1/completions");
     EXPECT_THAT(call.body, HasSubstr(R"("prompt":"Once upon")"));
     const auto echo = parse("/v1/completions", R"({"model":"r1","prompt":"Once","echo":true})");
-    EXPECT_THAT(encode_upstream(echo, InstanceKind::vllm, "m", {}).body,
-                HasSubstr(R"("echo":true)"));
-    const auto body = encode_upstream(echo, InstanceKind::vllm, "m", {"", "Once upon"}).body;
+    EXPECT_THAT(encode(echo, vllm_kind, "m", {}).body, HasSubstr(R"("echo":true)"));
+    const auto body = encode(echo, vllm_kind, "m", {"", "Once upon"}).body;
     EXPECT_THAT(body, HasSubstr(R"("prompt":"Once upon")"));
     EXPECT_THAT(body, Not(HasSubstr("echo")));
 }
@@ -201,25 +234,33 @@ TEST(Upstream, KnowsWhichAnswersCanBeContinued) {
     const auto two = chat_request(R"(,"n":2)");
     const auto raw = parse("/v1/completions", R"({"model":"r1","prompt":"Once"})");
     const auto ids = parse("/v1/completions", R"({"model":"r1","prompt":[1]})");
-    EXPECT_TRUE(can_continue(InstanceKind::holdfast, two));
-    EXPECT_TRUE(can_continue(InstanceKind::holdfast, ids));
-    EXPECT_TRUE(can_continue(InstanceKind::vllm, chat_request()));
-    EXPECT_TRUE(can_continue(InstanceKind::llama_server, chat_request()));
-    EXPECT_FALSE(can_continue(InstanceKind::openai, chat_request()));
-    EXPECT_TRUE(can_continue(InstanceKind::openai, raw));
-    EXPECT_FALSE(can_continue(InstanceKind::vllm, two));
-    EXPECT_FALSE(can_continue(InstanceKind::vllm, ids));
+    EXPECT_TRUE(can_continue(holdfast_kind, two.generation));
+    EXPECT_TRUE(can_continue(holdfast_kind, ids.generation));
+    EXPECT_TRUE(can_continue(vllm_kind, chat_request().generation));
+    EXPECT_TRUE(can_continue(llama_server_kind, chat_request().generation));
+    EXPECT_FALSE(can_continue(openai_kind, chat_request().generation));
+    EXPECT_TRUE(can_continue(openai_kind, raw.generation));
+    EXPECT_FALSE(can_continue(vllm_kind, two.generation));
+    EXPECT_FALSE(can_continue(vllm_kind, ids.generation));
 }
 
-TEST(Upstream, NamesItsKinds) {
-    for (const auto kind : {InstanceKind::holdfast, InstanceKind::vllm, InstanceKind::llama_server,
-                            InstanceKind::openai}) {
-        EXPECT_EQ(parse_instance_kind(name(kind)), kind);
+TEST(Kinds, AreFoundByTheirNames) {
+    for (const Kind* kind : kinds()) {
+        EXPECT_EQ(find_kind(kind->name), kind);
+        EXPECT_EQ(kind->offer.continues_messages, kind->beginning != nullptr);
+        EXPECT_EQ(kind->offer.continues_messages, kind->write_open_message != nullptr);
     }
-    EXPECT_THAT(parse_instance_kind("olama").error().what, HasSubstr("\"olama\""));
+    EXPECT_THAT(find_kind("olama").error().what, HasSubstr("\"olama\""));
 }
 
-chat::Event read_one(std::string_view chunk, UpstreamReader reader = {}) {
+chat::Generation one_choice() {
+    chat::Generation asked = anything();
+    asked.choices = 1;
+    return asked;
+}
+
+chat::Event read_one(std::string_view chunk,
+                     EventReader reader = EventReader(holdfast_kind, {}, anything())) {
     auto read = reader.read(chunk);
     EXPECT_TRUE(read.has_value()) << read.error().what;
     EXPECT_TRUE(read->event.has_value());
@@ -227,7 +268,7 @@ chat::Event read_one(std::string_view chunk, UpstreamReader reader = {}) {
 }
 
 TEST(UpstreamReader, ReadsTheChunksOfOtherServers) {
-    UpstreamReader reader(InstanceKind::vllm, {});
+    EventReader reader(vllm_kind, {});
     // The role comes first and says nothing.
     auto role = reader.read(
         R"({"id":"c","object":"chat.completion.chunk","created":1,"model":"m",)"
@@ -244,7 +285,8 @@ TEST(UpstreamReader, ReadsTheChunksOfOtherServers) {
     EXPECT_EQ(
         text(read_one(R"({"choices":[{"finish_reason":"stop","index":0,"delta":{}}],"usage":)"
                       R"({"completion_tokens":3,"prompt_tokens":2,"total_tokens":5,)"
-                      R"("prompt_tokens_details":null,"completion_tokens_details":{"x":null}}})")),
+                      R"("prompt_tokens_details":null,"completion_tokens_details":{"x":null}}})",
+                      EventReader(vllm_kind, {}, one_choice()))),
         "0 [] '' '' finish 0 usage 2 3 0 0");
     EXPECT_EQ(text(read_one(R"({"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":3,)"
                             R"("prompt_tokens_details":{"cached_tokens":1}}})")),
@@ -256,7 +298,7 @@ TEST(UpstreamReader, ReadsTheChunksOfOtherServers) {
 
 TEST(UpstreamReader, TakesErrorsInsideAStreamForWhatTheyAre) {
     const auto error = [](std::string_view data) {
-        UpstreamReader reader;
+        EventReader reader;
         auto read = reader.read(data);
         EXPECT_FALSE(read.has_value());
         return read.error();
@@ -278,14 +320,12 @@ TEST(UpstreamReader, TakesErrorsInsideAStreamForWhatTheyAre) {
 }
 
 TEST(UpstreamReader, RefusesWhatIsNotAChunk) {
-    UpstreamReader reader;
+    EventReader reader;
     for (const std::string_view bad :
          {"",
           " ",
           "null",
           "[]",
-          "{}",
-          "{\"a\":1}",
           "[DONE",
           "\xFF",
           "{\"choices\":{}}",
@@ -297,15 +337,15 @@ TEST(UpstreamReader, RefusesWhatIsNotAChunk) {
           R"({"choices":[{"index":0,"delta":{"content":5}}]})",
           R"({"choices":[{"index":0,"delta":{"content":"a}}]})",
           R"({"choices":[{"index":0,"delta":{"content":"\ud800"}}]})",
-          R"({"choices":[{"index":0,"delta":{}},{"index":1,"delta":{}}]})",
           R"({"choices":[{"index":0,"delta":{}}]} {})",
           R"({"choices":[{"index":0,"delta":{}}])",
           R"({"choices":[],"holdfast":{"ids":[-1]}})",
           R"({"choices":[],"holdfast":{"ids":[2147483648]}})",
           R"({"choices":[],"holdfast":{"ids":[16777216]}})",
-          R"({"choices":[],"holdfast":{"ids":"1"}})",
-          R"({"choices":[],"usage":{"prompt_tokens":-5}})",
-          R"({"choices":[],"usage":{"prompt_tokens":99999999999}})"}) {
+          R"({"choices":[{"index":0,"delta":{},"finish_reason":7}]})",
+          R"({"choices":[{"index":0,"delta":{},"finish_reason":"a strange word"}]})",
+          R"({"choices":[{"index":0,"delta":{},"logprobs":{"content":7}}]})",
+          R"({"choices":[],"holdfast":{"ids":"1"}})"}) {
         const auto read = reader.read(bad);
         ASSERT_FALSE(read.has_value()) << bad;
         EXPECT_EQ(read.error().code, base::Code::corrupt) << bad;
@@ -316,7 +356,7 @@ TEST(UpstreamReader, RefusesWhatIsNotAChunk) {
 }
 
 TEST(UpstreamReader, ReadsTheExtensionOfHoldfastInstancesAlone) {
-    UpstreamReader reader(InstanceKind::vllm, {});
+    EventReader reader(vllm_kind, {});
     const auto read = reader.read(
         R"({"choices":[{"index":0,"delta":{"content":"a"}}],"holdfast":{"ids":[2147483647]}})");
     ASSERT_TRUE(read);
@@ -330,7 +370,7 @@ TEST(UpstreamReader, NeverTakesACutChunkForAWholeOne) {
         R"({"id":"c","choices":[{"index":0,"delta":{"content":"abc \u00e9"},)"
         R"("finish_reason":"stop"}],)"
         R"("usage":{"prompt_tokens":1,"completion_tokens":2},"holdfast":{"ids":[1,22]}})";
-    UpstreamReader reader;
+    EventReader reader;
     for (std::size_t length = 0; length < chunk.size(); ++length) {
         EXPECT_FALSE(reader.read(std::string_view(chunk).substr(0, length)).has_value()) << length;
     }
@@ -340,7 +380,7 @@ TEST(UpstreamReader, NeverTakesACutChunkForAWholeOne) {
 // Feeds `content` in pieces of `size` bytes and joins what comes out.
 std::pair<std::string, std::string> split(const Delivered& delivered, std::string content,
                                           std::size_t size) {
-    UpstreamReader reader(InstanceKind::llama_server, delivered);
+    EventReader reader(llama_server_kind, delivered);
     std::pair<std::string, std::string> parts;
     while (true) {
         std::string piece = content.substr(0, size);
@@ -376,36 +416,169 @@ TEST(UpstreamReader, SplitsThinkingThatAServerLeavesInTheContentHoweverItIsCut) 
 }
 
 TEST(UpstreamReader, TakesReasoningOfAContinuedAnswerForTheAnswer) {
-    UpstreamReader reader(InstanceKind::vllm, {"I see", "So"});
+    EventReader reader(vllm_kind, {"I see", "So"});
     const auto event =
         read_one(R"({"choices":[{"index":0,"delta":{"reasoning":" it is"}}]})", std::move(reader));
     EXPECT_EQ(text(event), "0 [] '' ' it is'");
 }
 
+TEST(UpstreamReader, ReadsWhatServersSendAsTheGoldenFileSays) {
+    const std::string file = "upstream/answers.txt";
+    std::vector<dialect::GoldenCase> cases = dialect::read_golden(file);
+    for (dialect::GoldenCase& golden : cases) {
+        SCOPED_TRACE(golden.name);
+        const std::size_t bar = golden.name.find(" | ");
+        ASSERT_NE(bar, std::string::npos);
+        const Kind* const kind = *find_kind(golden.name.substr(bar + 3));
+        chat::Generation asked = anything();
+        asked.choices = golden.name.starts_with("all choices") ? 2 : 1;
+        std::string whole;
+        // Wherever the bytes are cut, the same events come out.
+        for (const std::size_t piece : {golden.given.size() + 2, std::size_t{1}, std::size_t{7}}) {
+            Reader reader(*kind, asked, {});
+            std::string out;
+            const std::string stream = golden.given + "\n\n";
+            bool done = false;
+            for (std::size_t at = 0; at < stream.size(); at += piece) {
+                reader.feed(stream.substr(at, piece));
+                while (true) {
+                    const auto read = reader.next();
+                    ASSERT_TRUE(read) << read.error().what;
+                    if (!*read) break;
+                    if ((*read)->event) out += text(*(*read)->event) + '\n';
+                    done = done || (*read)->done;
+                }
+            }
+            EXPECT_TRUE(done);
+            if (whole.empty()) whole = out;
+            EXPECT_EQ(out, whole);
+        }
+        whole.pop_back();
+        if (dialect::update_golden()) golden.expected = whole;
+        EXPECT_EQ(whole, golden.expected);
+    }
+    if (dialect::update_golden()) dialect::write_golden(file, cases);
+}
+
+TEST(UpstreamReader, BelievesNoFigureThatCannotBe) {
+    for (const std::string_view usage :
+         {R"({"prompt_tokens":-5,"completion_tokens":1})", R"({"prompt_tokens":99999999999})",
+          R"({"prompt_tokens":1.5})", R"({"prompt_tokens":"1"})", R"([])", R"("x")",
+          R"({"completion_tokens_details":{"reasoning_tokens":-1}})"}) {
+        EventReader reader;
+        const auto read = reader.read(fmt::format(R"({{"choices":[],"usage":{}}})", usage));
+        ASSERT_TRUE(read) << usage;
+        EXPECT_FALSE(read->event) << usage;
+    }
+    const auto event = read_one(R"({"choices":[],"usage":{"prompt_tokens":2,"completion_tokens":3,)"
+                                R"("completion_tokens_details":{"reasoning_tokens":9},)"
+                                R"("prompt_tokens_details":{"cached_tokens":8}}})");
+    EXPECT_EQ(text(event), "0 [] '' '' usage 2 3 3 2");
+}
+
+TEST(UpstreamReader, TakesNoMoreThanWasAskedFor) {
+    chat::Generation asked;
+    asked.stopping.max_tokens = 2;
+    const auto corrupt = [&](const std::vector<std::string>& chunks, const Kind& kind) {
+        EventReader reader(kind, {}, asked);
+        for (const std::string& chunk : chunks) {
+            const auto read = reader.read(chunk);
+            if (!read) return read.error().code == base::Code::corrupt;
+        }
+        return false;
+    };
+    EXPECT_TRUE(corrupt({R"({"choices":[{"index":1,"delta":{"content":"a"}}]})"}, openai_kind));
+    const std::string two = R"({"choices":[{"index":0,"delta":{}}],"holdfast":{"ids":[1,2]}})";
+    EXPECT_FALSE(corrupt({two}, holdfast_kind));
+    EXPECT_TRUE(corrupt({two, two}, holdfast_kind));
+    const std::string much = fmt::format(R"({{"choices":[{{"delta":{{"content":"{}"}}}}]}})",
+                                         std::string(token_bytes_max, 'x'));
+    EXPECT_FALSE(corrupt({much, much}, openai_kind));
+    EXPECT_TRUE(corrupt({much, much, much}, openai_kind));
+}
+
+TEST(UpstreamReader, DropsWhatComesAfterAFinishAndAfterTheEnd) {
+    EventReader reader(holdfast_kind, {}, one_choice());
+    const std::string_view finish =
+        R"({"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]})";
+    EXPECT_TRUE(reader.read(finish)->event);
+    EXPECT_FALSE(reader.read(finish)->event);
+    Reader ended(holdfast_kind, anything(), {});
+    ended.feed("data: [DONE]\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
+    EXPECT_TRUE((*ended.next())->done);
+    EXPECT_FALSE(*ended.next());
+    ended.feed("garbage\n\ndata: garbage\n\n");
+    EXPECT_FALSE(*ended.next());
+}
+
+TEST(UpstreamReader, EndsAnEventThatNeverEnds) {
+    Reader reader(openai_kind, anything(), {});
+    std::size_t fed = 0;
+    const std::string piece(65'536, 'x');
+    while (true) {
+        reader.feed(piece);
+        fed += piece.size();
+        const auto read = reader.next();
+        if (!read) {
+            EXPECT_EQ(read.error().code, base::Code::corrupt);
+            EXPECT_EQ(read.error().origin, base::Origin::instance);
+            break;
+        }
+        ASSERT_LE(fed, 2 * event_bytes_max);
+    }
+}
+
+TEST(UpstreamReader, SplitsTheThinkingOfEachChoiceByItself) {
+    chat::Generation asked = anything();
+    asked.choices = 2;
+    EventReader reader(vllm_kind, {}, asked);
+    const auto say = [&](int choice, std::string_view content) {
+        const auto read = reader.read(fmt::format(
+            R"({{"choices":[{{"index":{},"delta":{{"content":"{}"}}}}]}})", choice, content));
+        return read && read->event ? text(*read->event) : "";
+    };
+    EXPECT_EQ(say(0, "<think>"), "");
+    EXPECT_EQ(say(1, "plain"), "1 [] '' 'plain'");
+    EXPECT_EQ(say(0, "a"), "0 [] 'a' ''");
+    EXPECT_EQ(say(1, " text"), "1 [] '' ' text'");
+    EXPECT_EQ(say(0, "</think>b"), "0 [] '' 'b'");
+}
+
+TEST(UpstreamErrors, BoundWhatAHostileInstanceSays) {
+    const std::string longer(100'000, 'x');
+    const auto error = read_error(
+        400,
+        fmt::format(R"({{"error":{{"message":"a\nb{0}","param":"{0}","code":"{0}"}}}})", longer));
+    EXPECT_TRUE(error.what.starts_with("a b"));
+    EXPECT_EQ(error.what.size(), message_bytes_max);
+    EXPECT_EQ(error.field.size(), word_bytes_max);
+    EXPECT_EQ(error.tag.size(), word_bytes_max);
+}
+
 TEST(UpstreamErrors, KeepWhatTheClientMustKnowAndHideTheRest) {
-    auto error = read_upstream_error(
-        400, R"({"error":{"message":"Too long.","type":"invalid_request_error",)"
-             R"("param":"messages","code":"context_length_exceeded"}})");
+    auto error =
+        read_error(400, R"({"error":{"message":"Too long.","type":"invalid_request_error",)"
+                        R"("param":"messages","code":"context_length_exceeded"}})");
     EXPECT_EQ(error.code, base::Code::invalid);
     EXPECT_EQ(error.origin, base::Origin::client);
     EXPECT_EQ(error.what, "Too long.");
     EXPECT_EQ(error.field, "messages");
     EXPECT_EQ(error.tag, "context_length_exceeded");
-    error = read_upstream_error(
+    error = read_error(
         400,
         R"({"object":"error","message":"Bad.","type":"BadRequestError","param":null,"code":400})");
     EXPECT_EQ(error.what, "Bad.");
     EXPECT_EQ(error.tag, "");
-    EXPECT_EQ(read_upstream_error(404, R"({"detail":"Not Found"})").what, "Not Found");
-    EXPECT_EQ(read_upstream_error(404, R"({"error":"no such model"})").code, base::Code::not_found);
-    EXPECT_EQ(read_upstream_error(413, "").tag, "payload_too_large");
+    EXPECT_EQ(read_error(404, R"({"detail":"Not Found"})").what, "Not Found");
+    EXPECT_EQ(read_error(404, R"({"error":"no such model"})").code, base::Code::not_found);
+    EXPECT_EQ(read_error(413, "").tag, "payload_too_large");
 }
 
 TEST(UpstreamErrors, SayWhetherAnotherInstanceMayHelp) {
     using base::Code;
     using base::Retry;
     const auto retry = [](int status, std::string_view body = "<html>") {
-        const auto error = read_upstream_error(status, body);
+        const auto error = read_error(status, body);
         EXPECT_FALSE(error.what.empty());
         return std::pair(error.code, error.retry);
     };
@@ -420,8 +593,7 @@ TEST(UpstreamErrors, SayWhetherAnotherInstanceMayHelp) {
               std::pair(Code::deadline, Retry::no));
     EXPECT_EQ(retry(302), std::pair(Code::unavailable, Retry::elsewhere));
     EXPECT_LE(
-        read_upstream_error(400, R"({"error":{"message":")" + std::string(9000, 'x') + R"("}})")
-            .what.size(),
+        read_error(400, R"({"error":{"message":")" + std::string(9000, 'x') + R"("}})").what.size(),
         1000U);
 }
 

@@ -13,8 +13,8 @@ using base::testing::allocations;
 const std::string folder = HOLDFAST_SOURCE_DIR "/models/tiny-r1";
 
 // Everything but log probabilities, whose bytes are an event's own.
-std::vector<chat::Request> requests() {
-    std::vector<chat::Request> all(4);
+std::vector<chat::Generation> requests() {
+    std::vector<chat::Generation> all(4);
     all[0].prompt =
         std::vector<chat::Message>{{.role = chat::Role::user, .content = "What is 2 and 5?"}};
     all[0].sampling.temperature = 0.0F;
@@ -32,7 +32,7 @@ std::vector<chat::Request> requests() {
     all[3].sampling.top_k = 20;
     all[3].sampling.min_p = 0.05F;
     all[3].sampling.logit_bias = {{65, 1.0F}};
-    for (chat::Request& request : all) {
+    for (chat::Generation& request : all) {
         request.sampling.seed = 7;
         request.stopping.max_tokens = 2000;
         request.stopping.ignore_eos = true;
@@ -55,7 +55,7 @@ TEST(Allocation, ATokenAllocatesNothing) {
         Core core(**model, *runner, {.speculation_tokens_max = speculation}, clock);
         std::vector<std::shared_ptr<Channel>> readers;
         std::size_t choices = 0;
-        for (const chat::Request& request : requests()) {
+        for (const chat::Generation& request : requests()) {
             auto group = preparer.prepare(request);
             ASSERT_TRUE(group) << group.error().what;
             choices += (*group)->unfinished;

@@ -47,7 +47,7 @@ public:
     }
     ~RealEngine() { engine_->stop(base::Deadline(clock_.now())); }
 
-    std::unique_ptr<Stream> submit(chat::Request request) {
+    std::unique_ptr<Stream> submit(chat::Generation request) {
         auto stream = engine_->submit(std::move(request), {}, [] {});
         EXPECT_TRUE(stream) << stream.error().what;
         return *std::move(stream);
@@ -79,8 +79,8 @@ public:
     }
     Stats stats() const { return engine_->stats(); }
 
-    static chat::Request ask(std::uint32_t number) {
-        chat::Request request = varied_request(number);
+    static chat::Generation ask(std::uint32_t number) {
+        chat::Generation request = varied_request(number);
         if (!request.echo) request.logprobs = 2;
         return request;
     }
@@ -199,7 +199,7 @@ TEST_P(ContractTest, HoldsAfterAResumeAtEveryEvent) {
         for (std::size_t cut = 0; cut < whole.events.size(); ++cut) {
             Answer joined;
             for (std::size_t i = 0; i < cut; ++i) joined.add(whole.events[i]);
-            chat::Request request = RealEngine::ask(number);
+            chat::Generation request = RealEngine::ask(number);
             if (cut > 0) request.resume = chat::Resume{{joined.choices[0].ids}};
             const auto stream = engine.submit(std::move(request));
             const Answer rest = RealEngine::read(*stream);

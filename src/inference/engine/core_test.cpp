@@ -39,8 +39,8 @@ void expect_answers_as_alone(World& world, const std::string& context) {
 class CoreTest : public EachRunner {};
 HF_ON_EACH_RUNNER(CoreTest);
 
-chat::Request long_request(std::uint32_t max_tokens, char letter = 'q') {
-    chat::Request request;
+chat::Generation long_request(std::uint32_t max_tokens, char letter = 'q') {
+    chat::Generation request;
     request.prompt = std::string(40, letter);
     request.sampling.seed = 5;
     request.stopping.max_tokens = max_tokens;
@@ -129,7 +129,7 @@ TEST_P(CoreTest, RecomputesAPreemptedChoiceWithoutSayingAnythingTwice) {
 
 TEST_P(CoreTest, ChoicesOfOneRequestShareThePromptsBlocks) {
     World world;
-    chat::Request request = long_request(20);
+    chat::Generation request = long_request(20);
     request.prompt = std::string(200, 'p');
     request.choices = 4;
     const Answer answer = world.answer(request);
@@ -150,7 +150,7 @@ TEST_P(CoreTest, DecodesRunningChoicesWhileALongPromptIsComputed) {
     world.core.step();
     first->read();
     const std::size_t before = first->answer.events.size();
-    chat::Request request = long_request(1);
+    chat::Generation request = long_request(1);
     request.prompt = std::string(1000, 'l');
     const auto second = world.submit(request);
     std::size_t steps = 0;
@@ -248,7 +248,7 @@ TEST_P(CoreTest, EndsARequestWhoseDeadlinePassesAndNeverStartsOneThatIsLate) {
 }
 
 TEST_P(CoreTest, LogitsThatAreNotNumbersEndOneRequestAndNotTheEngine) {
-    chat::Request request = long_request(30, 'n');
+    chat::Generation request = long_request(30, 'n');
     request.choices = 2;
     const Answer healthy = answer_alone(request);
     // The second choice is a step behind: it waited for the prompt that they share.
@@ -292,10 +292,10 @@ TEST_P(CoreTest, KeepsABlockFreeForEachRunningChoiceWhenItAdmitsAnother) {
 
 TEST_P(CoreTest, ForgetsTheEndOfAPromptBeforeItsBeginning) {
     World world({}, {.blocks = 20});
-    chat::Request request = long_request(1, 'a');
+    chat::Generation request = long_request(1, 'a');
     request.prompt = std::string(10 * block_tokens - 1, 'a');
     world.answer(request);
-    chat::Request other = long_request(1, 'b');
+    chat::Generation other = long_request(1, 'b');
     other.prompt = std::string(15 * block_tokens - 1, 'b');
     world.answer(other);  // ten blocks were never used, so five of the ten are lost
     EXPECT_EQ(world.core.stats().cached_tokens, 0U);
@@ -305,7 +305,7 @@ TEST_P(CoreTest, ForgetsTheEndOfAPromptBeforeItsBeginning) {
 
 TEST_P(CoreTest, WakesAReaderOncePerStep) {
     World world;
-    chat::Request request = long_request(10);
+    chat::Generation request = long_request(10);
     request.choices = 5;
     const auto reader = world.submit(request);
     std::uint32_t steps = 0;
@@ -317,7 +317,7 @@ TEST_P(CoreTest, WakesAReaderOncePerStep) {
 
 TEST_P(CoreTest, FillsTheContextWhenNoLimitIsGiven) {
     World world({}, {.context = 100});
-    chat::Request request = long_request(1);
+    chat::Generation request = long_request(1);
     request.stopping.max_tokens.reset();
     const Answer answer = world.answer(request);
     EXPECT_EQ(answer.choices[0].ids.size(), 100U - 41U);
@@ -326,7 +326,7 @@ TEST_P(CoreTest, FillsTheContextWhenNoLimitIsGiven) {
 
 TEST_P(CoreTest, FillsTheWholePoolToItsLastSlot) {
     World world({}, {.blocks = 5});
-    chat::Request request = long_request(1);
+    chat::Generation request = long_request(1);
     request.stopping.max_tokens.reset();
     const Answer answer = world.answer(request);
     EXPECT_EQ(answer.choices[0].ids.size(), 80U - 41U);

@@ -49,7 +49,7 @@ public:
     }
     ~ThreadedEngine() override { stop(base::Deadline(clock_.now())); }
 
-    base::Result<std::unique_ptr<Stream>> submit(chat::Request request, base::Deadline deadline,
+    base::Result<std::unique_ptr<Stream>> submit(chat::Generation request, base::Deadline deadline,
                                                  std::function<void()> wake) override;
     Stats stats() const override;
     const model::Model& model() const override { return *model_; }
@@ -96,7 +96,7 @@ base::Error stopping_error() {
             .tag = "stopping"};
 }
 
-base::Result<std::unique_ptr<Stream>> ThreadedEngine::submit(chat::Request request,
+base::Result<std::unique_ptr<Stream>> ThreadedEngine::submit(chat::Generation request,
                                                              base::Deadline deadline,
                                                              std::function<void()> wake) {
     if (deadline.passed(clock_.now()))

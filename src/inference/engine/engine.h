@@ -65,7 +65,7 @@ public:
     // Errors: invalid with the field's name, above the context with tag context_length_exceeded
     // and both numbers, for resumed ids that do not exist or go beyond the answer's end; overloaded
     // (retry later); deadline; unavailable when the engine stops (retry elsewhere).
-    virtual base::Result<std::unique_ptr<Stream>> submit(chat::Request request,
+    virtual base::Result<std::unique_ptr<Stream>> submit(chat::Generation request,
                                                          base::Deadline deadline,
                                                          std::function<void()> wake) = 0;
     virtual Stats stats() const = 0;  // any thread, never blocks on a step

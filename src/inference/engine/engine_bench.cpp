@@ -77,7 +77,7 @@ void step(benchmark::State& state) {
     std::uint64_t tokens = 0;
     for (auto _ : state) {
         while (readers.size() < running) {
-            chat::Request request{.prompt = std::string("prompt")};
+            chat::Generation request{.prompt = std::string("prompt")};
             request.sampling.temperature = 0.6F;
             request.sampling.top_p = 0.95F;
             request.sampling.seed = readers.size();
@@ -102,7 +102,7 @@ void sample(benchmark::State& state) {
     const ConstantModel model(151'936);
     const OneByteTokenizer tokenizer(151'665);
     Sampler sampler(tokenizer, model.shape());
-    chat::Request request;
+    chat::Generation request;
     request.sampling.seed = 1;
     request.sampling.temperature = state.range(0) == 0 ? 0.0F : 0.6F;
     if (state.range(0) == 1 || state.range(0) == 4) request.sampling.top_p = 0.95F;

@@ -57,14 +57,14 @@ struct Host {
         engine = make_engine(std::move(model), std::make_shared<FakeTokenizer>(),
                              text::ChatTemplate(), options, clock, maker(EachRunner::kind));
     }
-    std::unique_ptr<Client> submit(chat::Request request, base::Deadline deadline = {}) {
+    std::unique_ptr<Client> submit(chat::Generation request, base::Deadline deadline = {}) {
         auto client = std::make_unique<Client>();
         auto stream = engine->submit(std::move(request), deadline, client->wake());
         EXPECT_TRUE(stream) << stream.error().what;
         if (stream) client->stream = *std::move(stream);
         return client;
     }
-    base::Error refusal(chat::Request request, base::Deadline deadline = {}) {
+    base::Error refusal(chat::Generation request, base::Deadline deadline = {}) {
         auto stream = engine->submit(std::move(request), deadline, nullptr);
         EXPECT_FALSE(stream);
         return stream ? base::Error{} : stream.error();
@@ -76,8 +76,8 @@ struct Host {
 class EngineTest : public EachRunner {};
 HF_ON_EACH_RUNNER(EngineTest);
 
-chat::Request endless_request() {
-    chat::Request request;
+chat::Generation endless_request() {
+    chat::Generation request;
     request.prompt = std::string("endless");
     request.stopping.ignore_eos = true;
     request.sampling.seed = 1;
@@ -116,7 +116,7 @@ TEST_P(EngineTest, RefusesMoreThanMayWaitAndSaysToRetryLater) {
     const base::Error error = host.refusal(varied_request(1));
     EXPECT_EQ(error.code, base::Code::overloaded);
     EXPECT_EQ(error.retry, base::Retry::later);
-    chat::Request greedy = varied_request(1);
+    chat::Generation greedy = varied_request(1);
     greedy.choices = 4;
     EXPECT_EQ(host.refusal(greedy).field, "n");
     turnstile.open();
@@ -128,7 +128,7 @@ TEST_P(EngineTest, RefusesMoreThanMayWaitAndSaysToRetryLater) {
 
 TEST_P(EngineTest, DrawsASeedForARequestWithoutOne) {
     Host host;
-    chat::Request request = endless_request();
+    chat::Generation request = endless_request();
     request.sampling.seed.reset();
     request.stopping.max_tokens = 40;
     const auto first = host.submit(request), second = host.submit(request);

@@ -11,7 +11,7 @@ namespace {
 using chat::TokenId;
 
 // The dialect has checked these; a value out of range here is a bug there.
-void assert_valid(const chat::Request& request) {
+void assert_valid(const chat::Generation& request) {
     const chat::Sampling& sampling = request.sampling;
     HF_ASSERT(request.choices >= 1);
     HF_ASSERT(sampling.temperature >= 0.0F && sampling.temperature <= 2.0F);
@@ -22,12 +22,12 @@ void assert_valid(const chat::Request& request) {
     HF_ASSERT(!request.logprobs || *request.logprobs <= 20);
 }
 
-std::string_view prompt_field(const chat::Request& request) {
+std::string_view prompt_field(const chat::Generation& request) {
     return std::holds_alternative<std::vector<chat::Message>>(request.prompt) ? "messages"
                                                                               : "prompt";
 }
 
-std::unexpected<base::Error> too_long(const chat::Request& request, std::uint64_t allowed,
+std::unexpected<base::Error> too_long(const chat::Generation& request, std::uint64_t allowed,
                                       std::uint64_t prompt, std::uint64_t completion,
                                       std::string_view reason) {
     auto error = base::fail_field(
@@ -48,7 +48,7 @@ Preparer::Preparer(const text::Tokenizer& tokenizer, text::ChatTemplate chat_tem
       shape_(std::move(shape)),
       cache_tokens_max_(tokens_max) {}
 
-base::Result<std::unique_ptr<Group>> Preparer::prepare(chat::Request request) const {
+base::Result<std::unique_ptr<Group>> Preparer::prepare(chat::Generation request) const {
     assert_valid(request);
     HF_TRY(check(request));
     HF_TRY_ASSIGN(const std::vector<TokenId> prompt, prompt_ids(request));
@@ -79,7 +79,7 @@ bool Preparer::exists(TokenId id) const {
     return id >= 0 && std::cmp_less(id, shape_.vocab) && tokenizer_.exists(id);
 }
 
-base::Result<void> Preparer::check(const chat::Request& request) const {
+base::Result<void> Preparer::check(const chat::Generation& request) const {
     if (request.echo && std::holds_alternative<std::vector<chat::Message>>(request.prompt))
         return base::fail_field("echo", "echo needs a prompt of text or token ids");
     if (request.echo && request.logprobs)
@@ -102,7 +102,7 @@ base::Result<void> Preparer::check(const chat::Request& request) const {
     return {};
 }
 
-base::Result<std::vector<TokenId>> Preparer::prompt_ids(const chat::Request& request) const {
+base::Result<std::vector<TokenId>> Preparer::prompt_ids(const chat::Generation& request) const {
     std::vector<TokenId> ids;
     if (const auto* messages = std::get_if<std::vector<chat::Message>>(&request.prompt)) {
         ids = tokenizer_.encode(chat_template_.render(*messages));
@@ -118,7 +118,7 @@ base::Result<std::vector<TokenId>> Preparer::prompt_ids(const chat::Request& req
     return ids;
 }
 
-base::Result<std::uint32_t> Preparer::tokens_max(const chat::Request& request,
+base::Result<std::uint32_t> Preparer::tokens_max(const chat::Generation& request,
                                                  std::size_t prompt_tokens) const {
     const std::optional<std::uint32_t> wanted = request.stopping.max_tokens;
     if (wanted == 0U) return base::fail_field("max_tokens", "must be at least 1");
@@ -132,7 +132,7 @@ base::Result<std::uint32_t> Preparer::tokens_max(const chat::Request& request,
     return std::min(shape_.context, cache_tokens_max_) - static_cast<std::uint32_t>(prompt_tokens);
 }
 
-TokenRules Preparer::token_rules(const chat::Request& request,
+TokenRules Preparer::token_rules(const chat::Generation& request,
                                  std::span<const TokenId> prompt) const {
     const chat::Stopping& stopping = request.stopping;
     TokenRules rules{.output = output_rules(request, prompt), .late_ids = shape_.eos};
@@ -142,7 +142,7 @@ TokenRules Preparer::token_rules(const chat::Request& request,
     return rules;
 }
 
-OutputRules Preparer::output_rules(const chat::Request& request,
+OutputRules Preparer::output_rules(const chat::Generation& request,
                                    std::span<const TokenId> prompt) const {
     OutputRules rules;
     rules.stop = request.stopping.stop;
@@ -163,7 +163,7 @@ OutputRules Preparer::output_rules(const chat::Request& request,
     return rules;
 }
 
-base::Result<void> Preparer::replay(Sequence& sequence, const chat::Request& request) const {
+base::Result<void> Preparer::replay(Sequence& sequence, const chat::Generation& request) const {
     if (!request.resume || sequence.choice >= request.resume->ids.size()) return {};
     const std::vector<TokenId>& ids = request.resume->ids[sequence.choice];
     if (!sequence.state.replay(ids))

@@ -27,18 +27,18 @@ public:
     //
     // Errors: invalid with the field's name, for a prompt and max_tokens beyond the context with
     // tag context_length_exceeded and both numbers.
-    base::Result<std::unique_ptr<Group>> prepare(chat::Request request) const;
+    base::Result<std::unique_ptr<Group>> prepare(chat::Generation request) const;
 
 private:
-    base::Result<std::vector<chat::TokenId>> prompt_ids(const chat::Request& request) const;
-    base::Result<void> check(const chat::Request& request) const;
-    base::Result<std::uint32_t> tokens_max(const chat::Request& request,
+    base::Result<std::vector<chat::TokenId>> prompt_ids(const chat::Generation& request) const;
+    base::Result<void> check(const chat::Generation& request) const;
+    base::Result<std::uint32_t> tokens_max(const chat::Generation& request,
                                            std::size_t prompt_tokens) const;
-    TokenRules token_rules(const chat::Request& request,
+    TokenRules token_rules(const chat::Generation& request,
                            std::span<const chat::TokenId> prompt) const;
-    OutputRules output_rules(const chat::Request& request,
+    OutputRules output_rules(const chat::Generation& request,
                              std::span<const chat::TokenId> prompt) const;
-    base::Result<void> replay(Sequence& sequence, const chat::Request& request) const;
+    base::Result<void> replay(Sequence& sequence, const chat::Generation& request) const;
     bool exists(chat::TokenId id) const;
 
     const text::Tokenizer& tokenizer_;

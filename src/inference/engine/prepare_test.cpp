@@ -9,7 +9,7 @@ namespace {
 
 class PreparerTest : public testing::Test {
 protected:
-    base::Error refusal(const chat::Request& wrong) const {
+    base::Error refusal(const chat::Generation& wrong) const {
         const auto group = preparer.prepare(wrong);
         EXPECT_FALSE(group);
         return group ? base::Error{} : group.error();
@@ -17,7 +17,7 @@ protected:
     FakeTokenizer tokenizer;
     FakeModel model{{.blocks = 8, .context = 200}};
     Preparer preparer{tokenizer, text::ChatTemplate(), model.shape(), 8 * block_tokens};
-    chat::Request request{.prompt = std::string("Hello")};
+    chat::Generation request{.prompt = std::string("Hello")};
 };
 
 }  // namespace
@@ -59,7 +59,7 @@ TEST_F(PreparerTest, RefusesWhatTheKvCacheCanNeverHold) {
 
 TEST_F(PreparerTest, RefusesWhatTheDialectCannotKnow) {
     const auto field = [&](auto change) {
-        chat::Request wrong = request;
+        chat::Generation wrong = request;
         change(wrong);
         const base::Error error = refusal(wrong);
         EXPECT_EQ(error.code, base::Code::invalid);

@@ -35,11 +35,11 @@ std::vector<std::vector<std::string>> expected_rest(const Answer& answer, std::s
     return rest;
 }
 
-void expect_exact_resume_everywhere(const chat::Request& request, World& world) {
+void expect_exact_resume_everywhere(const chat::Generation& request, World& world) {
     const Answer whole = answer_alone(request);
     ASSERT_TRUE(whole.complete());
     for (std::size_t cut = 0; cut <= whole.events.size(); ++cut) {
-        chat::Request again = request;
+        chat::Generation again = request;
         again.resume = delivered(whole, cut, request.choices);
         const Answer rest = world.answer(again);
         ASSERT_TRUE(rest.complete()) << "cut after event " << cut;
@@ -54,7 +54,7 @@ void expect_exact_resume_everywhere(const chat::Request& request, World& world) 
     }
 }
 
-void expect_exact_resume_everywhere(const chat::Request& request) {
+void expect_exact_resume_everywhere(const chat::Generation& request) {
     World fresh({.prefix_cache = false});
     expect_exact_resume_everywhere(request, fresh);
     World caching({.prefill_tokens_max = 21}, {.blocks = 24});
@@ -64,8 +64,8 @@ void expect_exact_resume_everywhere(const chat::Request& request) {
 class ResumeTest : public EachRunner {};
 HF_ON_EACH_RUNNER(ResumeTest);
 
-chat::Request chat_request(std::uint64_t seed) {
-    chat::Request request;
+chat::Generation chat_request(std::uint64_t seed) {
+    chat::Generation request;
     request.prompt = std::vector<chat::Message>{{.role = chat::Role::user, .content = "Hello"}};
     request.sampling.seed = seed;
     request.stopping.max_tokens = 60;
@@ -84,7 +84,7 @@ TEST_P(ResumeTest, IsExactAtEveryEventOfVariedRequests) {
 }
 
 TEST_P(ResumeTest, IsExactWithEverythingAtOnce) {
-    chat::Request request = chat_request(3);
+    chat::Generation request = chat_request(3);
     request.choices = 2;
     request.logprobs = 3;
     request.sampling.repetition_penalty = 1.2F;
@@ -103,7 +103,7 @@ TEST_P(ResumeTest, IsExactWithEverythingAtOnce) {
 // much of it is held back on the way.
 TEST_P(ResumeTest, ComesOutExactlyWhereTextWasHeldBackForAStopString) {
     for (std::uint64_t seed = 0; seed < 8; ++seed) {
-        chat::Request request = chat_request(seed);
+        chat::Generation request = chat_request(seed);
         request.prompt = std::string("Tell");
         const Answer free = answer_alone(request);
         const std::string& text = free.choices[0].content;
@@ -122,7 +122,7 @@ TEST_P(ResumeTest, ComesOutExactlyWhereTextWasHeldBackForAStopString) {
 
 TEST_P(ResumeTest, OffersReplayedBlocksToTheNextResume) {
     World world;
-    chat::Request request = chat_request(1);
+    chat::Generation request = chat_request(1);
     const Answer whole = answer_alone(request);
     request.resume = delivered(whole, 50, 1);
     world.answer(request);
@@ -134,7 +134,7 @@ TEST_P(ResumeTest, OffersReplayedBlocksToTheNextResume) {
 
 TEST_P(ResumeTest, RefusesIdsBeyondTheEndOfTheAnswer) {
     World world;
-    chat::Request request = chat_request(1);
+    chat::Generation request = chat_request(1);
     request.stopping.max_tokens = 3;
     request.resume = chat::Resume{{{'a', 'b', 'c', 'd'}}};
     const auto refused = world.try_submit(request);
@@ -150,7 +150,7 @@ TEST_P(ResumeTest, RefusesIdsBeyondTheEndOfTheAnswer) {
 
 TEST_P(ResumeTest, RefusesIdsThatDoNotExistAndTooManyChoices) {
     World world;
-    chat::Request request = chat_request(1);
+    chat::Generation request = chat_request(1);
     for (const chat::TokenId id : {-1, 299, 300, 1 << 30}) {
         request.resume = chat::Resume{{{id}}};
         const auto refused = world.try_submit(request);

@@ -19,8 +19,8 @@ public:
     LateRunner& device() { return static_cast<LateRunner&>(*runner); }
 };
 
-chat::Request ask(char letter, std::uint32_t max_tokens, std::uint32_t prompt = 40) {
-    chat::Request request;
+chat::Generation ask(char letter, std::uint32_t max_tokens, std::uint32_t prompt = 40) {
+    chat::Generation request;
     request.prompt = std::string(prompt, letter);
     request.sampling.seed = 5;
     request.sampling.repetition_penalty = 1.2F;
@@ -30,9 +30,9 @@ chat::Request ask(char letter, std::uint32_t max_tokens, std::uint32_t prompt = 
 }
 
 // Ends by itself after a few tokens, at one that nobody can foresee.
-chat::Request ends_early() {
+chat::Generation ends_early() {
     for (std::uint64_t seed = 0;; ++seed) {
-        chat::Request request = ask('e', 100);
+        chat::Generation request = ask('e', 100);
         request.sampling.seed = seed;
         request.stopping.ignore_eos = false;
         const Answer answer = answer_alone(request);
@@ -66,7 +66,7 @@ TEST(LateRunner, ATokenIsSaidOneStepAfterItWasDrawn) {
 }
 
 TEST(LateRunner, DropsWhatAnAnswerDrewBehindItsEnd) {
-    const chat::Request request = ends_early();
+    const chat::Generation request = ends_early();
     const Answer expected = answer_alone(request);
     LateWorld world;
     expect_same(world.answer(request), expected, "ends early");
@@ -187,7 +187,7 @@ TEST(LateRunner, AnAnswerMayBeResumedWhileItsOldStepIsInFlight) {
         first->read();
         ASSERT_EQ(first->answer.events.size(), cut);
         EXPECT_EQ(world.device().in_flight(), 1U);
-        chat::Request request = ask('r', 24);
+        chat::Generation request = ask('r', 24);
         if (cut > 0) request.resume = chat::Resume{{first->answer.choices[0].ids}};
         first->channel->cancel();
         Answer joined = first->answer;
@@ -197,7 +197,7 @@ TEST(LateRunner, AnAnswerMayBeResumedWhileItsOldStepIsInFlight) {
 }
 
 TEST(LateRunner, AChoiceThatEndsLeavesItsSiblingsStepsAlone) {
-    chat::Request request = ends_early();
+    chat::Generation request = ends_early();
     request.choices = 4;
     request.stopping.max_tokens = 60;
     const Answer expected = answer_alone(request);
@@ -273,7 +273,7 @@ TEST(LateRunner, StepsArePlannedAheadUnlessSomebodyMayPropose) {
             ++launched;
             ahead += world.device().in_flight();
         };
-        chat::Request request = ask('q', 200);
+        chat::Generation request = ask('q', 200);
         request.sampling.repetition_penalty = 1.0F;
         request.sampling.temperature = repeats ? 0.0F : 2.0F;
         for (chat::TokenId id = 'a'; !repeats && id < 'i'; ++id)

@@ -37,7 +37,7 @@ Sampler::Sampler(const text::Tokenizer& tokenizer, const model::Shape& shape)
 }
 
 base::Result<Sampler::Draw> Sampler::sample(std::span<const float> row,
-                                            const chat::Request& request, std::uint32_t choice,
+                                            const chat::Generation& request, std::uint32_t choice,
                                             const TokenState& state) {
     HF_ASSERT(row.size() == adjusted_.size());
     const RowScan raw = scan_tokens(row);

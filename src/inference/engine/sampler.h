@@ -49,7 +49,7 @@ public:
     };
     // `row` has shape.vocab logits; `state` has been fed what the choice has generated so far.
     // Errors: internal, if the row holds a NaN or no finite logit.
-    base::Result<Draw> sample(std::span<const float> row, const chat::Request& request,
+    base::Result<Draw> sample(std::span<const float> row, const chat::Generation& request,
                               std::uint32_t choice, const TokenState& state);
 
 private:

@@ -54,7 +54,7 @@ protected:
     FakeModel model;
     Sampler sampler{tokenizer, model.shape()};
     std::vector<float> row;
-    chat::Request request;
+    chat::Generation request;
     std::vector<chat::TokenId> prompt;
 };
 
@@ -146,8 +146,8 @@ std::vector<float> coarse_row(std::uint32_t round, const text::Tokenizer& tokeni
     return row;
 }
 
-chat::Request varied_sampling(std::uint32_t round) {
-    chat::Request request;
+chat::Generation varied_sampling(std::uint32_t round) {
+    chat::Generation request;
     request.sampling.seed = round;
     request.sampling.temperature = std::array{0.05F, 0.6F, 1.0F, 2.0F}[round % 4];
     if (round % 5 < 3) request.sampling.top_p = std::array{0.95F, 0.3F, 0.9999F}[round % 5];
@@ -167,7 +167,7 @@ TEST(Sampler, DrawsByTheBook) {
     std::uint64_t mixed = 0;
     for (std::uint32_t round = 0; round < 800; ++round) {
         const std::vector<float> row = coarse_row(round, tokenizer);
-        const chat::Request request = varied_sampling(round);
+        const chat::Generation request = varied_sampling(round);
         TokenState state(tokenizer, request.sampling, {.output = {.tokens_max = 1000}}, {});
         ASSERT_TRUE(state.replay(std::vector<chat::TokenId>(round, 3)));
         const auto draw = sampler.sample(row, request, 0, state);

@@ -45,7 +45,7 @@ struct Sequence {
 
 // One request. Built on the submitting thread, then owned by the engine thread.
 struct Group {
-    chat::Request request;
+    chat::Generation request;
     base::Deadline deadline;
     std::shared_ptr<Channel> channel;
     std::uint64_t arrival = 0;        // orders groups; never repeats

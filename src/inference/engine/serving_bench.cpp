@@ -37,8 +37,8 @@ struct Measured {
     std::vector<double> first_token_ms;  // sorted
 };
 
-chat::Request request_of(const Load& load, std::uint32_t number) {
-    chat::Request request;
+chat::Generation request_of(const Load& load, std::uint32_t number) {
+    chat::Generation request;
     // Short where tokens a second are counted: they are to be the answers'.
     const std::string text = std::to_string(number);
     if (load.text == Text::natural)
@@ -64,7 +64,7 @@ chat::Request request_of(const Load& load, std::uint32_t number) {
 // A client as a thread: asks, reads to the end, asks again.
 class Client {
 public:
-    void ask(Engine& engine, chat::Request request, Measured& measured) {
+    void ask(Engine& engine, chat::Generation request, Measured& measured) {
         const auto begin = std::chrono::steady_clock::now();
         auto stream = engine.submit(std::move(request), {}, [this] { news_.release(); });
         if (!stream) std::abort();

@@ -58,8 +58,8 @@ void expect_plain_answers(World& world, float habit, const std::string& context)
 class SpeculatingCore : public EachRunner {};
 HF_ON_EACH_RUNNER(SpeculatingCore);
 
-chat::Request long_request(std::optional<std::uint32_t> max_tokens, char letter = 'q') {
-    chat::Request request;
+chat::Generation long_request(std::optional<std::uint32_t> max_tokens, char letter = 'q') {
+    chat::Generation request;
     request.prompt = std::string(40, letter);
     request.sampling.seed = 5;
     request.sampling.temperature = 0.5F;
@@ -248,7 +248,7 @@ TEST_P(SpeculatingCore, TakesNoBlockThatOthersMayNeedAndKeepsNone) {
             }
         };
         const auto older = world.submit(long_request(100, 'a'));
-        chat::Request request = long_request(100, 'b');
+        chat::Generation request = long_request(100, 'b');
         request.prompt = std::string(42, 'b');  // out of step with the older one
         const auto younger = world.submit(request);
         while (world.core.step()) {
@@ -298,7 +298,7 @@ TEST_P(SpeculatingCore, ResumesAfterAnyEvent) {
         for (std::size_t cut = 1; cut < whole.events.size(); ++cut) {
             Answer joined;
             for (std::size_t i = 0; i < cut; ++i) joined.add(whole.events[i]);
-            chat::Request request = varied_request(number);
+            chat::Generation request = varied_request(number);
             request.resume = chat::Resume{{joined.choices[0].ids}};
             const Answer rest = world.answer(request);
             for (const chat::Event& event : rest.events) joined.add(event);

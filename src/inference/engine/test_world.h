@@ -73,8 +73,8 @@ inline void expect_same(const Answer& got, const Answer& expected, const std::st
 }
 
 // Requests that differ in everything that an answer depends on; the same for the same number.
-inline chat::Request varied_request(std::uint32_t number) {
-    chat::Request request;
+inline chat::Generation varied_request(std::uint32_t number) {
+    chat::Generation request;
     const std::string text = fmt::format("Question {}: {}", number * 7919,
                                          std::string(number * 13 % 90, 'a' + number % 26));
     if (number % 3 == 0) {
@@ -128,7 +128,7 @@ public:
         }
     };
 
-    base::Result<std::unique_ptr<Reader>> try_submit(chat::Request request,
+    base::Result<std::unique_ptr<Reader>> try_submit(chat::Generation request,
                                                      base::Deadline deadline = {}) {
         HF_TRY_ASSIGN(std::unique_ptr<Group> group, preparer.prepare(std::move(request)));
         auto reader = std::make_unique<Reader>();
@@ -138,13 +138,13 @@ public:
         core.add(std::move(group));
         return reader;
     }
-    std::unique_ptr<Reader> submit(chat::Request request, base::Deadline deadline = {}) {
+    std::unique_ptr<Reader> submit(chat::Generation request, base::Deadline deadline = {}) {
         auto reader = try_submit(std::move(request), deadline);
         EXPECT_TRUE(reader) << reader.error().what;
         return *std::move(reader);
     }
     // The whole answer, with whatever else the core has to do.
-    Answer answer(chat::Request request) {
+    Answer answer(chat::Generation request) {
         const std::unique_ptr<Reader> reader = submit(std::move(request));
         while (!reader->answer.complete() && !reader->answer.error) {
             const bool worked = core.step();
@@ -168,7 +168,7 @@ public:
 };
 
 // What a request is answered in a world of its own, without any step in flight.
-inline Answer answer_alone(const chat::Request& request, FakeModel::Options model_options = {}) {
+inline Answer answer_alone(const chat::Generation& request, FakeModel::Options model_options = {}) {
     return World({}, model_options, RunnerKind::host).answer(request);
 }
 

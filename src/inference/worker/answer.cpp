@@ -31,20 +31,22 @@ base::Error not_found(const std::string& model) {
 
 }  // namespace
 
-Answer::Answer(Worker& worker, Worker::Call& call, const dialect::Dialect& dialect)
+Worker::Answer::Answer(Worker& worker, Call& call, const dialect::Dialect& dialect,
+                       const dialect::Route& route)
     : worker_(worker),
       call_(call),
       dialect_(dialect),
+      route_(route),
       bell_(std::make_shared<Bell>(worker.executor_)) {}
 
-Answer::~Answer() {
+Worker::Answer::~Answer() {
     if (!ended_ && !error_) call_.finish = call_.responder.client_gone() ? "cancelled" : "error";
     if (usage_) worker_.metrics_.reasoning_tokens.add(usage_->reasoning_tokens);
     worker_.metrics_.duration.observe(seconds(worker_.clock_.now() - call_.arrived));
     log();
 }
 
-void Answer::log() const {
+void Worker::Answer::log() const {
     telemetry::AccessRecord record;
     record.request_id = call_.request_id;
     record.peer = call_.request.peer;
@@ -66,7 +68,7 @@ void Answer::log() const {
     telemetry::log_access(record);
 }
 
-base::Result<> Answer::check_headers() {
+base::Result<> Worker::Answer::check_headers() {
     const http::Headers& headers = call_.request.headers;
     HF_TRY(worker_.check_ready());
     HF_TRY(http::check_json_body(headers));
@@ -75,24 +77,27 @@ base::Result<> Answer::check_headers() {
     return {};
 }
 
-base::Result<> Answer::submit(engine::Engine& engine) {
-    HF_TRY_ASSIGN(chat::Request request, dialect_.parse(call_.request.body));
+base::Result<> Worker::Answer::submit(engine::Engine& engine) {
+    HF_TRY_ASSIGN(chat::Request request, route_.parse(call_.request.body));
     call_.request.body = std::string();  // not needed again, and perhaps large
     if (request.model != worker_.settings_.model) return std::unexpected(not_found(request.model));
-    chat::Prompt prompt = std::exchange(request.prompt, std::string());
-    std::optional<chat::Resume> resume = std::exchange(request.resume, std::nullopt);
-    outline_ = request;
-    request.prompt = std::move(prompt);
-    request.resume = std::move(resume);
+    presentation_ = request.presentation;
+    last_tokens_.resize(request.generation.choices);
+    // A gateway knows it from the head, and reads every chunk.
+    if (presentation_.want_ids) head_.fingerprint.clear();
+    encoder_ = dialect_.make_encoder(request, head_);
     progress_ = engine.stats().progress;
-    HF_TRY_ASSIGN(stream_,
-                  engine.submit(std::move(request), deadline_, [bell = bell_] { bell->ring(); }));
+    HF_TRY_ASSIGN(stream_, engine.submit(std::move(request.generation), deadline_,
+                                         [bell = bell_] { bell->ring(); }));
     return {};
 }
 
-loop::Task<void> Answer::run() {
+loop::Task<void> Worker::Answer::run() {
     auto checked = check_headers();
     if (checked) {
+        head_ = {std::string(dialect_.id_prefix) + base::random_hex(worker_.entropy_, 12),
+                 worker_.clock_.unix_seconds(), worker_.settings_.model,
+                 worker_.serving_.engine->fingerprint()};
         base::Result<> submitted;
         std::function<void()> work = [this, &submitted, engine = worker_.serving_.engine] {
             submitted = submit(*engine);
@@ -105,27 +110,21 @@ loop::Task<void> Answer::run() {
         co_return;
     }
     if (call_.responder.client_gone()) co_return;
-    const dialect::AnswerHead head{
-        std::string(dialect_.id_prefix) + base::random_hex(worker_.entropy_, 12),
-        worker_.clock_.unix_seconds(), worker_.settings_.model};
-    last_tokens_.resize(outline_.choices);
-    if (outline_.stream) {
-        encoder_ = dialect_.stream_encoder(outline_, head);
+    if (presentation_.stream) {
         co_await write_stream();
     } else {
-        encoder_ = dialect_.whole_encoder(outline_, head);
         co_await write_whole();
     }
 }
 
-loop::Task<void> Answer::refuse(base::Error error) {
+loop::Task<void> Worker::Answer::refuse(base::Error error) {
     call_.finish = "error";
     error_ = error;
     co_await worker_.send_error(call_, error);
 }
 
 // Encodes what the engine has to say by now.
-Answer::Step Answer::collect() {
+Worker::Answer::Step Worker::Answer::collect() {
     while (out_.size() < write_bytes) {
         auto next = stream_->next();
         if (!next) {
@@ -135,16 +134,16 @@ Answer::Step Answer::collect() {
         if (!*next) return Step::waiting;
         chat::Event& event = **next;
         // A request for ids is a gateway's, whose answers must not show where they were made.
-        if (event.usage && outline_.want_ids) event.usage->cached_tokens = 0;
+        if (event.usage && presentation_.want_ids) event.usage->cached_tokens = 0;
         observe(event);
         encoder_->event(event, out_);
         if (event.usage) return Step::finished;
-        if (outline_.stream && worker_.settings_.tokens_per_second > 0) return Step::paced;
+        if (presentation_.stream && worker_.settings_.tokens_per_second > 0) return Step::paced;
     }
     return Step::more;
 }
 
-void Answer::observe(const chat::Event& event) {
+void Worker::Answer::observe(const chat::Event& event) {
     if (event.finish) call_.finish = chat::name(*event.finish);
     if (event.usage) usage_ = event.usage;
     if (event.ids.empty()) return;
@@ -158,7 +157,7 @@ void Answer::observe(const chat::Event& event) {
     last = now;
 }
 
-http::Headers Answer::headers(std::string_view content_type) const {
+http::Headers Worker::Answer::headers(std::string_view content_type) const {
     http::Headers headers;
     headers.add("Content-Type", std::string(content_type));
     headers.add("x-request-id", call_.request_id);
@@ -167,9 +166,9 @@ http::Headers Answer::headers(std::string_view content_type) const {
 }
 
 // The head of a stream waits for its first byte, so that an early error still is a plain one.
-void Answer::start() {
+void Worker::Answer::start() {
     if (std::exchange(started_, true)) return;
-    http::Headers fields = headers(dialect_.stream_content_type);
+    http::Headers fields = headers(dialect_.stream.content_type);
     fields.add("Cache-Control", "no-cache");
     fields.add("X-Accel-Buffering", "no");
     call_.status = 200;
@@ -178,12 +177,12 @@ void Answer::start() {
 
 // The engine has worked since the last call. Only then a ping is worth sending: whoever hears one
 // may go on waiting, however long the prompt is.
-bool Answer::moved() {
+bool Worker::Answer::moved() {
     const std::uint64_t progress = worker_.serving_.engine->stats().progress;
     return std::exchange(progress_, progress) != progress;
 }
 
-loop::Task<void> Answer::write_stream() {
+loop::Task<void> Worker::Answer::write_stream() {
     const base::Duration ping_every =
         read_ping_every(call_.request.headers, worker_.settings_.ping_every);
     base::Instant last_write = worker_.clock_.now();
@@ -210,7 +209,7 @@ loop::Task<void> Answer::write_stream() {
             co_return;
         }
         const base::Duration silence = worker_.clock_.now() - last_write;
-        if (out_.empty() && silence >= ping_every && moved()) out_ = ": ping\n\n";
+        if (out_.empty() && silence >= ping_every && moved()) out_ = dialect_.stream.ping;
         if (!out_.empty()) {
             start();
             const auto written = co_await call_.responder.write(out_);
@@ -227,7 +226,7 @@ loop::Task<void> Answer::write_stream() {
     }
 }
 
-loop::Task<void> Answer::write_whole() {
+loop::Task<void> Worker::Answer::write_whole() {
     while (!call_.responder.client_gone()) {
         const Step step = collect();
         if (step == Step::failed) {
@@ -236,7 +235,7 @@ loop::Task<void> Answer::write_whole() {
         }
         if (step == Step::finished) {
             http::Response response;
-            response.headers = headers("application/json");
+            response.headers = headers(dialect_.whole.content_type);
             encoder_->end(response.body);
             call_.status = 200;
             const auto written = co_await call_.responder.send(std::move(response));

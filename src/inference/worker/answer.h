@@ -12,9 +12,10 @@
 namespace holdfast::worker {
 
 // Lives in the coroutine of its request. Destroying it cancels the generation.
-class Answer {
+class Worker::Answer {
 public:
-    Answer(Worker& worker, Worker::Call& call, const dialect::Dialect& dialect);
+    Answer(Worker& worker, Call& call, const dialect::Dialect& dialect,
+           const dialect::Route& route);
     ~Answer();
     Answer(const Answer&) = delete;
     Answer& operator=(const Answer&) = delete;
@@ -38,11 +39,13 @@ private:
     void log() const;
 
     Worker& worker_;
-    Worker::Call& call_;
+    Call& call_;
     const dialect::Dialect& dialect_;
+    const dialect::Route& route_;
     std::shared_ptr<Bell> bell_;
     base::Deadline deadline_;
-    chat::Request outline_;  // the request without its prompt
+    dialect::AnswerHead head_;
+    chat::Presentation presentation_;
     std::unique_ptr<dialect::Encoder> encoder_;
     std::unique_ptr<engine::Stream> stream_;
     std::optional<base::Error> error_;

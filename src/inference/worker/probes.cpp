@@ -1,6 +1,8 @@
 // The routes that say how the worker is and what it serves.
 #include <unistd.h>
 
+#include <array>
+
 #include "common/json/writer.h"
 #include "common/upstream/readiness.h"
 #include "inference/worker/call.h"
@@ -58,23 +60,10 @@ loop::Task<void> Worker::get_metrics(Call& call) {
     co_await call.responder.send(std::move(response));
 }
 
-std::string Worker::model_object() const {
-    std::string out;
-    json::Writer json(out);
-    json.begin_object();
-    json.string("id", settings_.model);
-    json.string("object", "model");
-    json.number("created", started_unix_seconds_);
-    json.string("owned_by", "holdfast");
-    const std::uint32_t context = serving_.engine->model().shape().context;
-    json.number("context_length", context);
-    json.number("max_model_len", context);  // as vLLM calls it
-    json.key("holdfast");
-    json.begin_object();
-    json.string("fingerprint", serving_.engine->fingerprint());
-    json.end_object();
-    json.end_object();
-    return out;
+dialect::ModelCard Worker::model_card() const {
+    const model::Model& model = serving_.engine->model();
+    return {settings_.model, started_unix_seconds_, model.shape().context,
+            serving_.engine->fingerprint()};
 }
 
 // The list, or one model by its name.
@@ -85,11 +74,11 @@ loop::Task<void> Worker::get_models(Call& call) {
         co_return;
     }
     constexpr std::string_view list = "/v1/models";
-    if (call.request.path == list) {
-        std::string body = R"({"object":"list","data":[)" + model_object() + "]}";
-        co_await send_json(call, 200, std::move(body));
+    if (call.request.path == list || call.request.path == "/models") {
+        const std::array cards{model_card()};
+        co_await send_json(call, 200, dialect::render_models(cards));
     } else if (call.request.path.substr(list.size() + 1) == settings_.model) {
-        co_await send_json(call, 200, model_object());
+        co_await send_json(call, 200, dialect::render_model(model_card()));
     } else {
         base::Error error{base::Code::not_found,
                           "The model does not exist.",

@@ -2,8 +2,8 @@
 // with is the answer that the first would have given.
 #include <gtest/gtest.h>
 
-#include "common/upstream/sse.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/call.h"
+#include "common/upstream/reader.h"
 #include "inference/worker/test_world.h"
 
 namespace holdfast::worker {
@@ -30,20 +30,19 @@ std::string body_of(const std::string& answer) {
 
 // The events of one attempt, as the gateway reads them.
 std::vector<chat::Event> attempt(World& world, const chat::Request& request) {
-    const auto call =
-        upstream::encode_upstream(request, upstream::InstanceKind::holdfast, "r1", {});
+    const auto call = upstream::encode(request, upstream::holdfast_kind, "r1", {});
     auto socket = world.connect();
     socket.send(World::post(call.path, call.body));
-    upstream::SseParser parser;
-    parser.feed(body_of(socket.read_until("\r\n0\r\n\r\n")));
-    upstream::UpstreamReader reader;
+    upstream::Reader reader(upstream::holdfast_kind, request.generation, {});
+    reader.feed(body_of(socket.read_until("\r\n0\r\n\r\n")));
     std::vector<chat::Event> events;
     bool done = false;
-    while (auto event = *parser.next()) {
-        auto read = reader.read(event->data);
+    while (!done) {
+        auto read = reader.next();
         if (!read) ADD_FAILURE() << read.error().what;
-        if (read && read->event) events.push_back(*std::move(read->event));
-        done = read && read->done;
+        if (!read || !*read) break;
+        if ((*read)->event) events.push_back(*std::move((*read)->event));
+        done = (*read)->done;
     }
     EXPECT_TRUE(done);
     return events;
@@ -85,7 +84,7 @@ void expect_same_after_every_event(const chat::Request& request) {
         Joined joined;
         for (std::size_t i = 0; i < kept; ++i) joined.add(events[i]);
         chat::Request again = request;
-        again.resume = chat::Resume{{joined.ids}};
+        again.generation.resume = chat::Resume{{joined.ids}};
         for (const chat::Event& event : attempt(second, again)) joined.add(event);
         EXPECT_EQ(joined, whole) << "lost after " << kept << " events";
     }
@@ -93,22 +92,22 @@ void expect_same_after_every_event(const chat::Request& request) {
 
 TEST(Resume, GoesOnWithASampledAnswerAfterAnyEvent) {
     chat::Request request;
-    request.prompt = std::vector<chat::Message>{{chat::Role::user, "How many?", ""}};
-    request.sampling.seed = 7;
-    request.stopping.max_tokens = 40;
-    request.logprobs = 0;
+    request.generation.prompt = std::vector<chat::Message>{{chat::Role::user, "How many?", ""}};
+    request.generation.sampling.seed = 7;
+    request.generation.stopping.max_tokens = 40;
+    request.generation.logprobs = 0;
     expect_same_after_every_event(request);
 }
 
 TEST(Resume, GoesOnWithAnAnswerUnderPenaltiesAndStopStrings) {
     chat::Request request;
-    request.prompt = std::string("Once");
-    request.sampling.seed = 11;
-    request.sampling.repetition_penalty = 1.3F;
-    request.sampling.frequency_penalty = 0.5F;
-    request.stopping.max_tokens = 60;
-    request.stopping.min_tokens = 20;
-    request.stopping.stop = {"stop!", "zz"};
+    request.generation.prompt = std::string("Once");
+    request.generation.sampling.seed = 11;
+    request.generation.sampling.repetition_penalty = 1.3F;
+    request.generation.sampling.frequency_penalty = 0.5F;
+    request.generation.stopping.max_tokens = 60;
+    request.generation.stopping.min_tokens = 20;
+    request.generation.stopping.stop = {"stop!", "zz"};
     expect_same_after_every_event(request);
 }
 

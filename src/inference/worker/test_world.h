@@ -15,7 +15,7 @@ namespace holdfast::worker {
 // One request's events as the test gives them. Any thread.
 class Script {
 public:
-    chat::Request request;
+    chat::Generation request;
     base::Deadline deadline;
 
     void say(chat::Event event) { push(std::move(event)); }
@@ -72,7 +72,7 @@ private:
 
 class FakeEngine final : public engine::Engine {
 public:
-    base::Result<std::unique_ptr<engine::Stream>> submit(chat::Request request,
+    base::Result<std::unique_ptr<engine::Stream>> submit(chat::Generation request,
                                                          base::Deadline deadline,
                                                          std::function<void()> wake) override {
         const std::lock_guard lock(mutex_);

@@ -87,7 +87,7 @@ http::Handler Worker::handler() {
 }
 
 http::Response Worker::render_status(int status, std::string_view reason) {
-    return response_of(dialect::openai_status_error(status, reason));
+    return response_of(dialect::render_status(status, reason));
 }
 
 const Worker::Route* Worker::find_route(std::string_view path) {
@@ -97,6 +97,7 @@ const Worker::Route* Worker::find_route(std::string_view path) {
         {"/health", get_methods, &Worker::get_health},
         {"/metrics", get_methods, &Worker::get_metrics},
         {"/v1/models", get_methods, &Worker::get_models},
+        {"/models", get_methods, &Worker::get_models},
         {"/tokenize", post_methods, &Worker::tokenize},
         {"/detokenize", post_methods, &Worker::detokenize},
     };
@@ -132,20 +133,20 @@ loop::Task<void> Worker::handle(http::Request request, http::Responder& responde
 
 loop::Task<void> Worker::route(Call& call) {
     const Route* const route = find_route(call.request.path);
-    const dialect::Dialect* const dialect = dialect::find_by_path(call.request.path);
-    if (!route && !dialect) {
+    const dialect::Found found = dialect::find(call.request.method, call.request.path);
+    if (!route && !found.dialect) {
         const base::Error error =
             error_of(base::Code::not_found, "There is no such path.", "not_found", base::Retry::no);
         co_await send_error(call, error);
         co_return;
     }
-    const std::string_view methods = route ? route->methods : post_methods;
-    call.endpoint = route ? route->path : dialect->path;
-    if (!takes(methods, call.request.method)) {
+    const std::string_view methods = route ? route->methods : found.methods;
+    call.endpoint = route ? route->path : found.dialect->routes.front().path;
+    if (route ? !takes(methods, call.request.method) : !found.route) {
         const base::Error error =
             error_of(base::Code::invalid, fmt::format("{} takes {}.", call.endpoint, methods),
                      "method_not_allowed", base::Retry::no);
-        http::Response response = response_of(dialect::openai_error(error));
+        http::Response response = response_of(dialect::render_error(error));
         response.headers.add("Allow", std::string(methods));
         response.headers.add("x-request-id", call.request_id);
         call.status = response.status;
@@ -153,12 +154,12 @@ loop::Task<void> Worker::route(Call& call) {
     } else if (route) {
         co_await (this->*route->answer)(call);
     } else {
-        co_await complete(call, *dialect);
+        co_await complete(call, found);
     }
 }
 
-loop::Task<void> Worker::complete(Call& call, const dialect::Dialect& dialect) {
-    Answer answer(*this, call, dialect);
+loop::Task<void> Worker::complete(Call& call, dialect::Found found) {
+    Answer answer(*this, call, *found.dialect, *found.route);
     co_await answer.run();
 }
 
@@ -205,7 +206,7 @@ loop::Task<void> Worker::send_json(Call& call, int status, std::string body) {
 }
 
 loop::Task<void> Worker::send_error(Call& call, const base::Error& error) {
-    http::Response response = response_of(dialect::openai_error(error));
+    http::Response response = response_of(dialect::render_error(error));
     response.headers.add("x-request-id", call.request_id);
     if (loaded()) response.headers.add("x-holdfast-fingerprint", serving_.engine->fingerprint());
     call.status = response.status;

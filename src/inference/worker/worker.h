@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "common/dialect/dialect.h"
+#include "common/dialect/models.h"
 #include "common/http/server.h"
 #include "common/telemetry/metrics.h"
 #include "inference/engine/engine.h"
@@ -72,13 +73,13 @@ public:
     void join();
 
 private:
-    friend class Answer;
+    class Answer;
     struct Call;
     struct Route;
 
     loop::Task<void> handle(http::Request request, http::Responder& responder);
     loop::Task<void> route(Call& call);
-    loop::Task<void> complete(Call& call, const dialect::Dialect& dialect);
+    loop::Task<void> complete(Call& call, dialect::Found found);
     loop::Task<void> get_readiness(Call& call);
     loop::Task<void> get_health(Call& call);
     loop::Task<void> get_liveness(Call& call);
@@ -99,7 +100,7 @@ private:
 
     base::Result<> check_ready() const;
     std::string readiness() const;
-    std::string model_object() const;
+    dialect::ModelCard model_card() const;
     static const Route* find_route(std::string_view path);
 
     loop::Executor executor_;

@@ -268,9 +268,9 @@ TEST_F(WorkerTest, ShowsItsModelAndItsState) {
     EXPECT_THAT(ready, HasSubstr(fmt::format("\"pid\":{},", ::getpid())));
     const std::string models = world_.get("/v1/models");
     EXPECT_THAT(models, HasSubstr(R"({"object":"list","data":[{"id":"r1","object":"model")"));
-    EXPECT_THAT(models,
-                HasSubstr(fmt::format(R"("context_length":4096,"holdfast":{{"fingerprint":"{}"}})",
-                                      engine_->model().fingerprint())));
+    EXPECT_THAT(models, HasSubstr(fmt::format(R"("context_length":4096,"max_model_len":4096,)"
+                                              R"("holdfast":{{"fingerprint":"{}"}})",
+                                              engine_->model().fingerprint())));
     EXPECT_THAT(world_.get("/v1/models/r1"), HasSubstr("{\"id\":\"r1\""));
     EXPECT_THAT(world_.get("/v1/models/r2"), StartsWith("HTTP/1.1 404"));
 }

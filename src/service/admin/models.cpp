@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "common/dialect/models.h"
 #include "common/json/writer.h"
 
 namespace holdfast::admin {
@@ -22,42 +23,21 @@ std::vector<const fleet::Instance*> models(const fleet::Snapshot& snapshot) {
     return found;
 }
 
-void write_model(json::Writer& json, const fleet::Instance& instance) {
-    json.begin_object();
-    json.string("id", instance.model);
-    json.string("object", "model");
-    json.number("created", instance.created);
-    json.string("owned_by", "holdfast");
-    if (instance.context > 0) {
-        json.number("context_length", instance.context);
-        json.number("max_model_len", instance.context);
-    }
-    json.end_object();
+dialect::ModelCard card_of(const fleet::Instance& instance) {
+    return {.id = instance.model, .created = instance.created, .context = instance.context};
 }
 
 }  // namespace
 
 std::string render_models(const fleet::Snapshot& snapshot) {
-    std::string out;
-    json::Writer json(out);
-    json.begin_object();
-    json.string("object", "list");
-    json.key("data");
-    json.begin_array();
-    for (const fleet::Instance* instance : models(snapshot)) write_model(json, *instance);
-    json.end_array();
-    json.end_object();
-    return out;
+    std::vector<dialect::ModelCard> cards;
+    for (const fleet::Instance* instance : models(snapshot)) cards.push_back(card_of(*instance));
+    return dialect::render_models(cards);
 }
 
 std::optional<std::string> render_model(const fleet::Snapshot& snapshot, std::string_view id) {
-    for (const fleet::Instance* instance : models(snapshot)) {
-        if (instance->model != id) continue;
-        std::string out;
-        json::Writer json(out);
-        write_model(json, *instance);
-        return out;
-    }
+    for (const fleet::Instance* instance : models(snapshot))
+        if (instance->model == id) return dialect::render_model(card_of(*instance));
     return std::nullopt;
 }
 

@@ -14,7 +14,7 @@ void write_instance(json::Writer& json, const fleet::Instance& instance) {
     json.number("pid", instance.pid);
     json.string("url", instance.url.host.empty() ? "" : instance.url.text());
     json.string("model", instance.model);
-    json.string("kind", upstream::name(instance.kind));
+    json.string("kind", instance.peer.kind->name);
     json.string("state", fleet::name(instance.state));
     json.string("reason", instance.reason);
     json.number("restarts", instance.restarts);

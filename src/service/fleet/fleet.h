@@ -13,7 +13,7 @@
 #include "common/base/error.h"
 #include "common/http/client.h"
 #include "common/telemetry/metrics.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/kind.h"
 #include "service/fleet/options.h"
 
 namespace holdfast::fleet {
@@ -29,7 +29,7 @@ struct Load {
 struct Instance {
     std::string id;  // "a", "b", ... or the configured name
     http::Url url;
-    upstream::InstanceKind kind = upstream::InstanceKind::holdfast;
+    upstream::Peer peer;
     std::string model;           // name that clients ask for
     std::string upstream_model;  // name that the instance itself uses
     std::string fingerprint;     // empty for external servers

@@ -36,11 +36,11 @@ protected:
         fleet_ = make_fleet(loop_, clock_, std::move(targets), roster, options_, metrics_);
     }
     static Target target(std::string id, const FakeInstance& instance,
-                         upstream::InstanceKind kind = upstream::InstanceKind::holdfast) {
+                         const upstream::Kind& kind = upstream::holdfast_kind) {
         Target target;
         target.id = std::move(id);
         target.url = instance.url();
-        target.kind = kind;
+        target.kind = &kind;
         return target;
     }
     static std::string readyz(std::string_view life, int running = 0, int progress = 0) {
@@ -128,7 +128,7 @@ TEST_F(FleetTest, KeepsWorkersAndExternalServersSideBySide) {
     a_->page("/readyz", 200, readyz("life-1"));
     b_->page("/health", 200);
     b_->page("/v1/models", 200, R"({"data":[{"id":"r1-7b","max_model_len":4096}]})");
-    make({target("a", *a_), target("b", *b_, upstream::InstanceKind::vllm)});
+    make({target("a", *a_), target("b", *b_, upstream::vllm_kind)});
     ASSERT_TRUE(turn_until("a", State::ready));
     ASSERT_TRUE(turn_until("b", State::ready));
     EXPECT_EQ(instance("b").model, "r1-7b");

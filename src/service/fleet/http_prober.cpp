@@ -64,13 +64,12 @@ public:
         : clock_(clock), client_(loop, clock, probe_limits()) {}
 
     loop::Task<ProbeResult> probe(ProbeAsk ask) override {
-        switch (ask.kind) {
-            case upstream::InstanceKind::holdfast:
-                return probe_worker(std::move(ask));
-            case upstream::InstanceKind::vllm:
-            case upstream::InstanceKind::llama_server:
-                return probe_server(std::move(ask));
-            case upstream::InstanceKind::openai:
+        switch (ask.plan.says) {
+            case upstream::ProbePlan::Says::readiness:
+                return probe_readiness(std::move(ask));
+            case upstream::ProbePlan::Says::alive:
+                return probe_liveness(std::move(ask));
+            case upstream::ProbePlan::Says::models:
                 return probe_models(std::move(ask));
         }
         std::unreachable();
@@ -90,19 +89,21 @@ private:
         co_return Fetched{(*exchange)->status(), *std::move(body)};
     }
 
-    loop::Task<ProbeResult> probe_worker(ProbeAsk ask) {
-        const auto fetched = co_await get(ask.url, "/readyz", ask.silence_max);
+    loop::Task<ProbeResult> probe_readiness(ProbeAsk ask) {
+        const std::string path(ask.plan.path);
+        const auto fetched = co_await get(ask.url, path, ask.silence_max);
         if (!fetched) co_return std::unexpected(fetched.error());
         if (fetched->status != 200 && fetched->status != 503) {
-            co_return garbage(fmt::format("/readyz answered {}", fetched->status));
+            co_return garbage(fmt::format("{} answered {}", path, fetched->status));
         }
         auto readiness = upstream::parse_readiness(fetched->body);
         if (!readiness) co_return garbage(readiness.error().what);
         co_return probed_from(*std::move(readiness));
     }
 
-    loop::Task<ProbeResult> probe_server(ProbeAsk ask) {
-        const auto fetched = co_await get(ask.url, "/health", ask.silence_max);
+    loop::Task<ProbeResult> probe_liveness(ProbeAsk ask) {
+        const std::string path(ask.plan.path);
+        const auto fetched = co_await get(ask.url, path, ask.silence_max);
         if (!fetched) co_return std::unexpected(fetched.error());
         Probed probed;
         if (fetched->status == 503) {
@@ -110,7 +111,7 @@ private:
             co_return probed;
         }
         if (fetched->status != 200) {
-            co_return garbage(fmt::format("/health answered {}", fetched->status));
+            co_return garbage(fmt::format("{} answered {}", path, fetched->status));
         }
         if (ask.want_models) co_return co_await probe_models(std::move(ask));
         probed.answer.ready = true;

@@ -9,13 +9,12 @@
 namespace holdfast::fleet {
 
 using namespace std::chrono_literals;
-using upstream::InstanceKind;
 
 class HttpProberTest : public testing::Test {
 protected:
-    ProbeResult probe(InstanceKind kind, bool want_models = false,
+    ProbeResult probe(const upstream::Kind& kind, bool want_models = false,
                       base::Duration silence_max = 60s) {
-        ProbeAsk ask{instance_.url(), kind, want_models, silence_max};
+        ProbeAsk ask{instance_.url(), kind.probe, want_models, silence_max};
         std::optional<ProbeResult> result;
         asio::co_spawn(loop_, prober_->probe(std::move(ask)),
                        [&](const std::exception_ptr& error, ProbeResult probed) {
@@ -25,7 +24,7 @@ protected:
         while (!result) loop_.run_one();
         return *std::move(result);
     }
-    ProbeFailure failure(InstanceKind kind, bool want_models = false) {
+    ProbeFailure failure(const upstream::Kind& kind, bool want_models = false) {
         const ProbeResult result = probe(kind, want_models);
         EXPECT_FALSE(result);
         why_ = result ? "" : result.error().why;
@@ -42,7 +41,7 @@ protected:
 TEST_F(HttpProberTest, AsksAWorkerForItsReadyPage) {
     instance_.page("/readyz", 200, R"({"ready":true,"model":"tiny-r1","instance_life":"x"})");
     for (int i = 0; i < 3; ++i) {
-        const ProbeResult result = probe(InstanceKind::holdfast);
+        const ProbeResult result = probe(upstream::holdfast_kind);
         ASSERT_TRUE(result);
         EXPECT_TRUE(result->answer.ready);
         EXPECT_EQ(result->models->at(0).id, "tiny-r1");
@@ -53,62 +52,62 @@ TEST_F(HttpProberTest, AsksAWorkerForItsReadyPage) {
 
 TEST_F(HttpProberTest, TakesALoadingWorkersAnswerForAnAnswer) {
     instance_.page("/readyz", 503, R"({"ready":false,"reasons":["loading"]})");
-    const ProbeResult result = probe(InstanceKind::holdfast);
+    const ProbeResult result = probe(upstream::holdfast_kind);
     ASSERT_TRUE(result);
     EXPECT_FALSE(result->answer.ready);
     EXPECT_EQ(result->answer.reasons, "loading");
 }
 
 TEST_F(HttpProberTest, CallsWrongStatusAndWrongBodyGarbage) {
-    EXPECT_EQ(failure(InstanceKind::holdfast), ProbeFailure::garbage);
+    EXPECT_EQ(failure(upstream::holdfast_kind), ProbeFailure::garbage);
     EXPECT_EQ(why_, "/readyz answered 404");
     instance_.page("/readyz", 200, "fine");
-    EXPECT_EQ(failure(InstanceKind::holdfast), ProbeFailure::garbage);
+    EXPECT_EQ(failure(upstream::holdfast_kind), ProbeFailure::garbage);
     EXPECT_EQ(why_, "/readyz gave no JSON object");
     instance_.page("/health", 500, "");
-    EXPECT_EQ(failure(InstanceKind::vllm), ProbeFailure::garbage);
+    EXPECT_EQ(failure(upstream::vllm_kind), ProbeFailure::garbage);
     instance_.page("/v1/models", 401, "{}");
-    EXPECT_EQ(failure(InstanceKind::openai), ProbeFailure::garbage);
+    EXPECT_EQ(failure(upstream::openai_kind), ProbeFailure::garbage);
     EXPECT_EQ(why_, "/v1/models answered 401");
 }
 
 TEST_F(HttpProberTest, CallsWhoNeverAnswersSilent) {
     instance_.page("/readyz", FakeInstance::never);
-    const ProbeResult result = probe(InstanceKind::holdfast, false, 20ms);
+    const ProbeResult result = probe(upstream::holdfast_kind, false, 20ms);
     ASSERT_FALSE(result);
     EXPECT_EQ(result.error().failure, ProbeFailure::silent);
 }
 
 TEST_F(HttpProberTest, CallsWhoDoesNotListenUnreachable) {
     instance_.die();
-    EXPECT_EQ(failure(InstanceKind::holdfast), ProbeFailure::unreachable);
+    EXPECT_EQ(failure(upstream::holdfast_kind), ProbeFailure::unreachable);
 }
 
 TEST_F(HttpProberTest, AsksExternalServersForHealthAndForModelsOnlyWhenWanted) {
     instance_.page("/health", 200, "");
     instance_.page("/v1/models", 200, R"({"data":[{"id":"r1","max_model_len":4096}]})");
-    const ProbeResult first = probe(InstanceKind::vllm, true);
+    const ProbeResult first = probe(upstream::vllm_kind, true);
     ASSERT_TRUE(first);
     EXPECT_TRUE(first->answer.ready);
     EXPECT_EQ(first->models->at(0).context, 4096U);
-    const ProbeResult second = probe(InstanceKind::llama_server, false);
+    const ProbeResult second = probe(upstream::llama_server_kind, false);
     ASSERT_TRUE(second);
     EXPECT_TRUE(second->answer.ready);
     EXPECT_FALSE(second->models);
     EXPECT_EQ(instance_.asked(), (std::vector<std::string>{"/health", "/v1/models", "/health"}));
     instance_.page("/health", 503, R"({"error":"Loading model"})");
-    const ProbeResult third = probe(InstanceKind::llama_server, true);
+    const ProbeResult third = probe(upstream::llama_server_kind, true);
     ASSERT_TRUE(third);
     EXPECT_FALSE(third->answer.ready);
 }
 
 TEST_F(HttpProberTest, TakesAServerThatListsNoModelsForAliveAllTheSame) {
-    const ProbeResult unlisted = probe(InstanceKind::openai);
+    const ProbeResult unlisted = probe(upstream::openai_kind);
     ASSERT_TRUE(unlisted);
     EXPECT_TRUE(unlisted->answer.ready);
     EXPECT_TRUE(unlisted->models->empty());
     instance_.page("/v1/models", 429, "");
-    const ProbeResult busy = probe(InstanceKind::openai);
+    const ProbeResult busy = probe(upstream::openai_kind);
     ASSERT_TRUE(busy);
     EXPECT_TRUE(busy->answer.ready);
     EXPECT_FALSE(busy->models);

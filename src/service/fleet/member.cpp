@@ -79,14 +79,14 @@ std::optional<ProbeAsk> Member::next_probe() const {
     if (!has_address_ || process_ == upstream::ProcessState::down) return std::nullopt;
     ProbeAsk ask;
     ask.url = target_.url;
-    ask.kind = target_.kind;
+    ask.plan = target_.kind->probe;
     ask.want_models = is_external() && !models_known_;
     ask.silence_max = silence_max();
     return ask;
 }
 
 base::Duration Member::probe_every() const {
-    const bool metered = target_.kind == upstream::InstanceKind::openai && models_known_;
+    const bool metered = target_.kind->probe.metered && models_known_;
     return metered ? options_.probe_openai_every : options_.probe_every;
 }
 
@@ -156,7 +156,7 @@ Instance Member::instance(base::Instant now) const {
     Instance shown;
     shown.id = target_.id;
     shown.url = target_.url;
-    shown.kind = target_.kind;
+    shown.peer = *target_.kind;
     shown.model = model_;
     shown.upstream_model = upstream_model_;
     shown.fingerprint = fingerprint_;

@@ -52,7 +52,7 @@ public:
 private:
     void begin_life();
     base::Duration silence_max() const;
-    bool is_external() const { return target_.kind != upstream::InstanceKind::holdfast; }
+    bool is_external() const { return !target_.kind->extended; }
     void learn_models(const std::vector<upstream::ListedModel>& models);
     void answered(base::Instant sent, base::Instant now, Probed probed);
 

@@ -5,20 +5,19 @@
 namespace holdfast::fleet {
 
 using namespace std::chrono_literals;
-using upstream::InstanceKind;
 
 class MemberTest : public testing::Test {
 protected:
-    static Target target(InstanceKind kind, std::string model = "") {
+    static Target target(const upstream::Kind& kind, std::string model = "") {
         Target target;
         target.id = "x";
         target.url.host = "127.0.0.1";
         target.url.port = 1234;
-        target.kind = kind;
+        target.kind = &kind;
         target.model = std::move(model);
         return target;
     }
-    Member member(InstanceKind kind, std::string model = "") {
+    Member member(const upstream::Kind& kind, std::string model = "") {
         return {target(kind, std::move(model)), options, lives};
     }
     Member kept() { return {"a", options, lives}; }
@@ -64,7 +63,7 @@ protected:
 };
 
 TEST_F(MemberTest, LearnsWhoAWorkerIsFromItsAnswer) {
-    Member one = member(InstanceKind::holdfast);
+    Member one = member(upstream::holdfast_kind);
     EXPECT_EQ(shown(one).state, State::starting);
     answer(one, worker("life-1"));
     const Instance instance = shown(one);
@@ -78,7 +77,7 @@ TEST_F(MemberTest, LearnsWhoAWorkerIsFromItsAnswer) {
 }
 
 TEST_F(MemberTest, ShowsAConfiguredNameToClientsAndTheInstancesOwnNameToIt) {
-    Member one = member(InstanceKind::holdfast, "deepseek-r1:7b");
+    Member one = member(upstream::holdfast_kind, "deepseek-r1:7b");
     EXPECT_EQ(shown(one).model, "deepseek-r1:7b");
     answer(one, worker("life-1"));
     EXPECT_EQ(shown(one).model, "deepseek-r1:7b");
@@ -86,7 +85,7 @@ TEST_F(MemberTest, ShowsAConfiguredNameToClientsAndTheInstancesOwnNameToIt) {
 }
 
 TEST_F(MemberTest, BeginsANewLifeWhenTheWorkerIsAnotherProcess) {
-    Member one = member(InstanceKind::holdfast);
+    Member one = member(upstream::holdfast_kind);
     answer(one, worker("life-1"));
     const Instance before = shown(one);
     before.load->outstanding = 5;
@@ -100,7 +99,7 @@ TEST_F(MemberTest, BeginsANewLifeWhenTheWorkerIsAnotherProcess) {
 }
 
 TEST_F(MemberTest, DropsReportsAndProbesOfAnEarlierLife) {
-    Member one = member(InstanceKind::holdfast);
+    Member one = member(upstream::holdfast_kind);
     answer(one, worker("life-1"));
     const std::uint64_t old_life = one.life();
     answer(one, worker("life-2"));
@@ -116,7 +115,7 @@ TEST_F(MemberTest, DropsReportsAndProbesOfAnEarlierLife) {
 }
 
 TEST_F(MemberTest, ForgetsSicknessWithTheLifeThatHadIt) {
-    Member one = member(InstanceKind::holdfast);
+    Member one = member(upstream::holdfast_kind);
     answer(one, worker("life-1"));
     for (int i = 0; i < 3; ++i) one.reported(one.life(), clock.now(), Outcome::sick);
     EXPECT_TRUE(shown(one).breaker_open);
@@ -182,7 +181,7 @@ TEST_F(MemberTest, WaitsForAnAddressThatCanBeRead) {
 }
 
 TEST_F(MemberTest, AsksAnExternalServerForItsModelsOncePerLife) {
-    Member one = member(InstanceKind::vllm);
+    Member one = member(upstream::vllm_kind);
     EXPECT_TRUE(one.next_probe()->want_models);
     Probed silent_about_models;
     silent_about_models.answer.ready = true;
@@ -219,7 +218,7 @@ TEST_F(MemberTest, PicksTheUpstreamNameFromTheList) {
         {"alias", {}, "alias", "alias"},
     };
     for (const Case& one : cases) {
-        Member instance = member(InstanceKind::openai, one.configured);
+        Member instance = member(upstream::openai_kind, one.configured);
         answer(instance, external(one.listed));
         EXPECT_EQ(shown(instance).state, State::ready) << one.upstream;
         EXPECT_EQ(shown(instance).model, one.model);
@@ -228,16 +227,16 @@ TEST_F(MemberTest, PicksTheUpstreamNameFromTheList) {
 }
 
 TEST_F(MemberTest, IsNotReadyWithoutAnyName) {
-    Member one = member(InstanceKind::openai);
+    Member one = member(upstream::openai_kind);
     answer(one, external({}));
     EXPECT_EQ(shown(one).state, State::starting);
     EXPECT_EQ(shown(one).reason, "lists no model and none is configured");
 }
 
 TEST_F(MemberTest, GivesExternalServersMoreTimeAndMeteredOnesFewerProbes) {
-    EXPECT_EQ(member(InstanceKind::holdfast).next_probe()->silence_max, 1500ms);
-    EXPECT_EQ(member(InstanceKind::vllm).next_probe()->silence_max, 5000ms);
-    Member one = member(InstanceKind::openai, "m");
+    EXPECT_EQ(member(upstream::holdfast_kind).next_probe()->silence_max, 1500ms);
+    EXPECT_EQ(member(upstream::vllm_kind).next_probe()->silence_max, 5000ms);
+    Member one = member(upstream::openai_kind, "m");
     EXPECT_EQ(one.probe_every(), 250ms);
     answer(one, external({}));
     EXPECT_EQ(one.probe_every(), 2000ms);

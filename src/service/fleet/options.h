@@ -6,21 +6,21 @@
 #include <string>
 
 #include "common/http/url.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/kind.h"
 
 namespace holdfast::fleet {
 
 struct Target {  // an instance known from configuration
     std::string id;
     http::Url url;
-    upstream::InstanceKind kind = upstream::InstanceKind::holdfast;
+    const upstream::Kind* kind = &upstream::holdfast_kind;
     std::string model;  // empty: as the instance says
     double weight = 1.0;
 };
 
 struct HealthOptions {
     std::chrono::milliseconds probe_every{250};
-    // InstanceKind::openai is asked for its list of models, which may be metered: less often.
+    // Where asking for the list of models may be metered (kind openai): less often.
     std::chrono::milliseconds probe_openai_every{2000};
     std::chrono::milliseconds probe_silence_max{1500};  // no answer to any probe: hung
     // The same for external servers, whose event loops are known to stand still under load.

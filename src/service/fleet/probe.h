@@ -12,8 +12,8 @@
 #include "common/base/clock.h"
 #include "common/http/client.h"
 #include "common/loop/task.h"
+#include "common/upstream/kind.h"
 #include "common/upstream/readiness.h"
-#include "common/upstream/upstream.h"
 #include "service/fleet/health.h"
 
 namespace holdfast::fleet {
@@ -37,7 +37,7 @@ using ProbeResult = std::expected<Probed, ProbeError>;
 
 struct ProbeAsk {
     http::Url url;
-    upstream::InstanceKind kind = upstream::InstanceKind::holdfast;
+    upstream::ProbePlan plan = upstream::holdfast_kind.probe;
     bool want_models = false;      // external kinds: ask for the list too
     base::Duration silence_max{};  // the longest wait for each answer
 };
@@ -50,9 +50,7 @@ public:
 };
 
 // Over HTTP with connections of its own: a pool full of answers must not delay a probe.
-//   holdfast            GET /readyz
-//   vllm, llama_server  GET /health (200 ready, 503 loading), GET /v1/models when wanted
-//   openai              GET /v1/models
+// What is asked stands in the plan of the instance's kind.
 std::unique_ptr<Prober> make_http_prober(loop::Loop& loop, const base::Clock& clock);
 
 }  // namespace holdfast::fleet

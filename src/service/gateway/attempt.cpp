@@ -34,7 +34,7 @@ Attempt::Attempt(Context& context, Work& work, const Placed& placed)
       watch_(context.lane.fleet, placed, abort_),
       gained_before_(work.gained()) {}
 
-loop::Task<AttemptEnd> Attempt::run(upstream::UpstreamCall what) {
+loop::Task<AttemptEnd> Attempt::run(upstream::Call what) {
     auto answering = co_await call(std::move(what));
     if (!answering) co_return std::unexpected(std::move(answering).error());
     AttemptEnd end = co_await read(**answering);
@@ -44,7 +44,7 @@ loop::Task<AttemptEnd> Attempt::run(upstream::UpstreamCall what) {
     co_return end;
 }
 
-loop::Task<Attempt::Called> Attempt::call(upstream::UpstreamCall what) {
+loop::Task<Attempt::Called> Attempt::call(upstream::Call what) {
     const base::Deadline head = patience();
     const http::ClientDeadlines deadlines{context_.in(context_.allowance.timeouts.connect), head};
     auto sent = co_await context_.lane.client.send(instance_.url, request(std::move(what)),
@@ -115,7 +115,7 @@ Loss Attempt::broken(base::Error error, base::Deadline patience) const {
     return loss;
 }
 
-http::ClientRequest Attempt::request(upstream::UpstreamCall call) const {
+http::ClientRequest Attempt::request(upstream::Call call) const {
     http::ClientRequest request{"POST", std::move(call.path), {}, std::move(call.body)};
     request.headers.add("Content-Type", "application/json");
     request.headers.add("x-request-id", context_.request_id);

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "common/http/client.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/kind.h"
 #include "service/gateway/context.h"
 #include "service/gateway/work.h"
 
@@ -24,14 +24,14 @@ public:
     Attempt(Context& context, Work& work, const Placed& placed);
 
     // Until the answer is complete at the client, or the instance is of no more use for it.
-    loop::Task<AttemptEnd> run(upstream::UpstreamCall call);
+    loop::Task<AttemptEnd> run(upstream::Call call);
 
 private:
     using Called = std::expected<std::unique_ptr<http::ClientExchange>, Loss>;
 
-    loop::Task<Called> call(upstream::UpstreamCall call);
+    loop::Task<Called> call(upstream::Call call);
     loop::Task<AttemptEnd> read(http::ClientExchange& answering);
-    http::ClientRequest request(upstream::UpstreamCall call) const;
+    http::ClientRequest request(upstream::Call call) const;
     bool heard() const { return work_.gained() > gained_before_; }
     base::Deadline patience() const;
     Loss broken(base::Error error, base::Deadline patience) const;

@@ -9,7 +9,8 @@
 #include "common/chat/event.h"
 #include "common/chat/request.h"
 #include "common/http/message.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/call.h"
+#include "common/upstream/reader.h"
 #include "service/gateway/context.h"
 
 namespace holdfast::gateway {
@@ -28,15 +29,14 @@ public:
     // Once begun: who may go on.
     virtual void narrow(Need& need) const = 0;
     // The call of the next attempt.
-    virtual upstream::UpstreamCall call(const fleet::Instance& instance) = 0;
+    virtual upstream::Call call(const fleet::Instance& instance) = 0;
     virtual void add_headers(http::Headers& headers) const = 0;
     // That attempt's instance answers.
     virtual base::Result<> begin(const http::Headers& headers) = 0;
     // How its events are read.
-    virtual upstream::UpstreamReader reader(const fleet::Instance& instance) const = 0;
+    virtual upstream::Reader reader(const fleet::Instance& instance) const = 0;
     // An event is about to be delivered. Refuses what no sound instance says.
-    virtual base::Result<> keep(const chat::Event& event,
-                                const upstream::UpstreamReader& reader) = 0;
+    virtual base::Result<> keep(const chat::Event& event, const upstream::Reader& reader) = 0;
     // The whole answer's usage, as far as it is known here.
     virtual chat::Usage total(const chat::Usage& reported) const = 0;
     virtual void forget() = 0;
@@ -52,11 +52,11 @@ public:
     bool begun() const override { return gained() > 0; }
     std::uint32_t gained() const override;
     void narrow(Need& need) const override;
-    upstream::UpstreamCall call(const fleet::Instance& instance) override;
+    upstream::Call call(const fleet::Instance& instance) override;
     void add_headers(http::Headers& headers) const override;
     base::Result<> begin(const http::Headers& headers) override;
-    upstream::UpstreamReader reader(const fleet::Instance& instance) const override;
-    base::Result<> keep(const chat::Event& event, const upstream::UpstreamReader& reader) override;
+    upstream::Reader reader(const fleet::Instance& instance) const override;
+    base::Result<> keep(const chat::Event& event, const upstream::Reader& reader) override;
     chat::Usage total(const chat::Usage& reported) const override { return reported; }
     void forget() override;
 
@@ -72,20 +72,22 @@ public:
     ContinueByText(Context& context, const chat::Request& request)
         : context_(context), request_(request) {}
 
-    // Before anything is delivered: the kind of instance that the answer begins at.
-    void choose(upstream::InstanceKind kind) { possible_ = upstream::can_continue(kind, request_); }
+    // Before anything is delivered: the instance that the answer begins at.
+    void choose(const upstream::Peer& peer) {
+        possible_ = upstream::can_continue(peer, request_.generation);
+    }
 
     Guarantee guarantee() const override {
         return possible_ ? Guarantee::same_model : Guarantee::restart;
     }
     bool begun() const override { return events_ > 0; }
     std::uint32_t gained() const override { return events_; }
-    void narrow(Need& need) const override { need.text = &request_; }
-    upstream::UpstreamCall call(const fleet::Instance& instance) override;
+    void narrow(Need& need) const override { need.text = &request_.generation; }
+    upstream::Call call(const fleet::Instance& instance) override;
     void add_headers(http::Headers&) const override {}
     base::Result<> begin(const http::Headers&) override { return {}; }
-    upstream::UpstreamReader reader(const fleet::Instance& instance) const override;
-    base::Result<> keep(const chat::Event& event, const upstream::UpstreamReader& reader) override;
+    upstream::Reader reader(const fleet::Instance& instance) const override;
+    base::Result<> keep(const chat::Event& event, const upstream::Reader& reader) override;
     chat::Usage total(const chat::Usage& reported) const override;
     void forget() override;
 

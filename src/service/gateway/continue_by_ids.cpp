@@ -21,13 +21,12 @@ void ContinueByIds::narrow(Need& need) const {
     need.fingerprint = context_.lane.journal.fingerprint(*context_.entry);
 }
 
-upstream::UpstreamCall ContinueByIds::call(const fleet::Instance& instance) {
-    if (!begun())
-        return upstream::encode_upstream(request_, instance.kind, instance.upstream_model, {});
+upstream::Call ContinueByIds::call(const fleet::Instance& instance) {
+    if (!begun()) return upstream::encode(request_, instance.peer, instance.upstream_model, {});
     chat::Request request = request_;
-    request.resume =
-        chat::Resume{context_.lane.journal.delivered(*context_.entry, request_.choices)};
-    return upstream::encode_upstream(request, instance.kind, instance.upstream_model, {});
+    request.generation.resume =
+        chat::Resume{context_.lane.journal.delivered(*context_.entry, request_.generation.choices)};
+    return upstream::encode(request, instance.peer, instance.upstream_model, {});
 }
 
 void ContinueByIds::add_headers(http::Headers& headers) const {
@@ -48,16 +47,18 @@ base::Result<> ContinueByIds::begin(const http::Headers& headers) {
     return {};
 }
 
-upstream::UpstreamReader ContinueByIds::reader(const fleet::Instance&) const { return {}; }
+upstream::Reader ContinueByIds::reader(const fleet::Instance& instance) const {
+    return {instance.peer, request_.generation, {}};
+}
 
-base::Result<> ContinueByIds::keep(const chat::Event& event, const upstream::UpstreamReader&) {
+base::Result<> ContinueByIds::keep(const chat::Event& event, const upstream::Reader&) {
     // What no id stands for could not be found again. An echo of the prompt is such text.
     const bool says = !event.reasoning.empty() || !event.content.empty();
-    if (says && event.ids.empty() && !event.finish && !request_.echo)
+    if (says && event.ids.empty() && !event.finish && !request_.generation.echo)
         return corrupt("the instance says text without ids");
-    if (request_.stopping.max_tokens) {
-        const std::uint64_t ids_max =
-            std::uint64_t{request_.choices} * (*request_.stopping.max_tokens + spare_ids);
+    if (request_.generation.stopping.max_tokens) {
+        const std::uint64_t ids_max = std::uint64_t{request_.generation.choices} *
+                                      (*request_.generation.stopping.max_tokens + spare_ids);
         if (gained() + event.ids.size() > ids_max)
             return corrupt("the instance generates more than it was asked for");
     }

@@ -20,35 +20,34 @@ std::unexpected<base::Error> corrupt(std::string what) {
 }  // namespace
 
 // What is left to ask for after a part of the answer has been delivered.
-upstream::UpstreamCall ContinueByText::call(const fleet::Instance& instance) {
+upstream::Call ContinueByText::call(const fleet::Instance& instance) {
     before_ = events_;
     delivered_ = {};
     if (!begun())
-        return upstream::encode_upstream(request_, instance.kind, instance.upstream_model,
-                                         delivered_);
+        return upstream::encode(request_, instance.peer, instance.upstream_model, delivered_);
     for (const Journal::Text& text : context_.lane.journal.text_events(*context_.entry)) {
         delivered_.reasoning += text.reasoning;
         delivered_.content += text.content;
     }
     delivered_.server_splits = server_splits_;
     chat::Request request = request_;
-    if (auto& max_tokens = request.stopping.max_tokens)
+    if (auto& max_tokens = request.generation.stopping.max_tokens)
         *max_tokens -= std::min(events_, *max_tokens - 1);
-    return upstream::encode_upstream(request, instance.kind, instance.upstream_model, delivered_);
+    return upstream::encode(request, instance.peer, instance.upstream_model, delivered_);
 }
 
-upstream::UpstreamReader ContinueByText::reader(const fleet::Instance& instance) const {
-    return {instance.kind, delivered_};
+upstream::Reader ContinueByText::reader(const fleet::Instance& instance) const {
+    return {instance.peer, request_.generation, delivered_};
 }
 
-base::Result<> ContinueByText::keep(const chat::Event& event,
-                                    const upstream::UpstreamReader& reader) {
+base::Result<> ContinueByText::keep(const chat::Event& event, const upstream::Reader& reader) {
     server_splits_ = server_splits_ || reader.server_splits();
     if (event.reasoning.empty() && event.content.empty()) return {};
     bytes_ += event.reasoning.size() + event.content.size();
-    const auto& max_tokens = request_.stopping.max_tokens;
+    const auto& max_tokens = request_.generation.stopping.max_tokens;
     const bool too_many =
-        max_tokens && events_ >= request_.choices * (events_per_token * *max_tokens + spare_events);
+        max_tokens &&
+        events_ >= request_.generation.choices * (events_per_token * *max_tokens + spare_events);
     if (too_many || bytes_ > answer_bytes_max)
         return corrupt("the instance generates more than it was asked for");
     // Nobody goes on with more than one choice.

@@ -63,10 +63,10 @@ Need Conversion::need() const {
     return need;
 }
 
-base::Result<upstream::UpstreamCall> Conversion::call(const fleet::Instance& instance) {
+base::Result<upstream::Call> Conversion::call(const fleet::Instance& instance) {
     return std::visit(
         [&](const auto& asked) {
-            return upstream::encode_upstream(asked, instance.kind, instance.upstream_model);
+            return upstream::encode(asked, *instance.peer.kind, instance.upstream_model);
         },
         request_);
 }
@@ -75,7 +75,7 @@ std::uint64_t Conversion::bytes_max(const fleet::Instance&) const { return answe
 
 base::Error Conversion::refusal(const fleet::Instance& instance, int status,
                                 std::string_view body) const {
-    const bool external = instance.kind != upstream::InstanceKind::holdfast;
+    const bool external = !instance.peer.kind->extended;
     if (!external || !has_no_such_path(status)) return Work::refusal(instance, status, body);
     return {base::Code::invalid,
             fmt::format("The instance {} offers no {}.", instance.id, path()),

@@ -28,7 +28,7 @@ public:
 private:
     // Work.
     Need need() const override;
-    base::Result<upstream::UpstreamCall> call(const fleet::Instance& instance) override;
+    base::Result<upstream::Call> call(const fleet::Instance& instance) override;
     void add_headers(http::Headers&) const override {}
     std::uint64_t bytes_max(const fleet::Instance& instance) const override;
     base::Error refusal(const fleet::Instance& instance, int status,

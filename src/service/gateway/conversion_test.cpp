@@ -11,7 +11,7 @@ namespace holdfast::gateway {
 namespace {
 
 using testing::HasSubstr;
-using upstream::InstanceKind;
+using upstream::Kind;
 
 constexpr std::string_view tokenized = R"({"count":1,"max_model_len":64,"tokens":[7]})";
 
@@ -39,12 +39,12 @@ class ConversionTest : public GatewayTest<Instance> {
 protected:
     ConversionTest() : GatewayTest(std::chrono::milliseconds(50)) {}
 
-    void publish(InstanceKind first, InstanceKind second, std::string_view second_model = "m") {
+    void publish(const Kind& first, const Kind& second, std::string_view second_model = "m") {
         GatewayTest::publish([&](fleet::Instance& instance) {
             const bool is_first = instance.id == "a";
             instance.model = is_first ? "m" : second_model;
             instance.upstream_model = "up";
-            instance.kind = is_first ? first : second;
+            instance.peer = is_first ? first : second;
             instance.context = 128;
         });
     }
@@ -62,7 +62,7 @@ protected:
 }  // namespace
 
 TEST_F(ConversionTest, AsksAnInstanceOfTheModel) {
-    publish(InstanceKind::holdfast, InstanceKind::holdfast, "other");
+    publish(upstream::holdfast_kind, upstream::holdfast_kind, "other");
     EXPECT_EQ(ask("/tokenize", R"({"model":"m","prompt":"x"})"),
               R"(200 {"count":1,"max_model_len":64,"tokens":[7],"token_strs":null})");
     EXPECT_THAT(a_.asked.at(0), HasSubstr(R"(/tokenize {"model":"up","prompt":"x")"));
@@ -74,14 +74,14 @@ TEST_F(ConversionTest, AsksAnInstanceOfTheModel) {
 }
 
 TEST_F(ConversionTest, NeedsNoModelWhereThereIsOnlyOne) {
-    publish(InstanceKind::holdfast, InstanceKind::holdfast);
+    publish(upstream::holdfast_kind, upstream::holdfast_kind);
     EXPECT_THAT(ask("/tokenize", R"({"prompt":"x"})"), HasSubstr("200 {\"count\":1"));
     EXPECT_THAT(ask("/tokenize", "{"), HasSubstr("400 {\"error\""));
     EXPECT_THAT(ask("/detokenize", "{}"), HasSubstr("\"param\":\"tokens\""));
 }
 
 TEST_F(ConversionTest, TriesAgainWhereAnInstanceFails) {
-    publish(InstanceKind::holdfast, InstanceKind::holdfast);
+    publish(upstream::holdfast_kind, upstream::holdfast_kind);
     for (const auto& failure :
          {std::pair(0, std::string()), std::pair(500, std::string("no")),
           std::pair(200, std::string("garbage")), std::pair(503, std::string("full"))}) {
@@ -96,7 +96,7 @@ TEST_F(ConversionTest, TriesAgainWhereAnInstanceFails) {
 }
 
 TEST_F(ConversionTest, ShowsTheClientsOwnErrorsWithoutTryingAgain) {
-    publish(InstanceKind::holdfast, InstanceKind::holdfast);
+    publish(upstream::holdfast_kind, upstream::holdfast_kind);
     a_.answers =
         b_.answers = {{400, R"({"error":{"message":"Token 9 does not exist.","param":"tokens"}})"}};
     const std::string seen = ask("/detokenize", R"({"tokens":[9]})");
@@ -107,7 +107,7 @@ TEST_F(ConversionTest, ShowsTheClientsOwnErrorsWithoutTryingAgain) {
 }
 
 TEST_F(ConversionTest, PassesByInstancesThatOfferNoSuchThing) {
-    publish(InstanceKind::openai, InstanceKind::llama_server);
+    publish(upstream::openai_kind, upstream::llama_server_kind);
     b_.answers = {{200, R"({"tokens":[7]})"}};
     EXPECT_EQ(ask("/tokenize", R"({"prompt":"x","add_special_tokens":false})"),
               R"(200 {"count":1,"max_model_len":128,"tokens":[7],"token_strs":null})");
@@ -119,7 +119,7 @@ TEST_F(ConversionTest, PassesByInstancesThatOfferNoSuchThing) {
     EXPECT_THAT(conversation, HasSubstr("\"code\":\"not_implemented\""));
     EXPECT_TRUE(a_.asked.empty());
 
-    publish(InstanceKind::vllm, InstanceKind::vllm);
+    publish(upstream::vllm_kind, upstream::vllm_kind);
     a_.answers = b_.answers = {{404, "{}"}};
     EXPECT_THAT(ask("/tokenize", R"({"prompt":"x"})"), HasSubstr("501 "));
     for (const auto& [id, outcome] : fleet_.reports) EXPECT_NE(outcome, fleet::Outcome::sick) << id;

@@ -39,7 +39,7 @@ public:
         co_return base::Result<>{};  // what is sent in one piece is never cut off
     }
     virtual dialect::ErrorAnswer render_error(const base::Error& error) const {
-        return dialect::openai_error(error);
+        return dialect::render_error(error);
     }
 };
 

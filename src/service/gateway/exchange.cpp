@@ -118,7 +118,7 @@ loop::Task<void> Exchange::refuse(const base::Error& error) {
         co_return;
     }
     dialect::ErrorAnswer answer =
-        endpoint_ ? endpoint_->render_error(shown) : dialect::openai_error(shown);
+        endpoint_ ? endpoint_->render_error(shown) : dialect::render_error(shown);
     status_ = answer.status;
     http::Response response{answer.status, {}, std::move(answer.body)};
     response.headers.add("Content-Type", "application/json");

@@ -121,12 +121,11 @@ protected:
         return fleet_.reports.count({"a", outcome}) + fleet_.reports.count({"b", outcome});
     }
 
-    void publish(fleet::State state,
-                 upstream::InstanceKind kind = upstream::InstanceKind::holdfast) {
+    void publish(fleet::State state, const upstream::Kind& kind = upstream::holdfast_kind) {
         GatewayTest::publish([&](fleet::Instance& instance) {
             instance.fingerprint = "F";
             instance.state = state;
-            instance.kind = kind;
+            instance.peer = kind;
         });
     }
 
@@ -361,7 +360,7 @@ TEST_F(ExchangeTest, BeginsAWholeAnswerThatTakesLongWithWhiteSpaceIfItIsTold) {
 
 // What is thrown away with an attempt has brought the client nothing.
 TEST_F(ExchangeTest, BoundsTheAttemptsOfAWholeAnswerThatAlwaysBreaksOff) {
-    publish(fleet::State::ready, upstream::InstanceKind::openai);
+    publish(fleet::State::ready, upstream::openai_kind);
     fleet_.on_lost = {};
     options_.timeouts.place = std::chrono::seconds(60);
     options_.fruitless_attempts_max = 3;
@@ -378,9 +377,9 @@ TEST_F(ExchangeTest, BoundsTheAttemptsOfAWholeAnswerThatAlwaysBreaksOff) {
 }
 
 TEST_F(ExchangeTest, DoesNotGoOnFromTextAtAWorker) {
-    publish(fleet::State::ready, upstream::InstanceKind::vllm);
+    publish(fleet::State::ready, upstream::vllm_kind);
     fleet_.on_lost = [this](const std::string& id) {
-        publish(fleet::State::ready, upstream::InstanceKind::holdfast);
+        publish(fleet::State::ready, upstream::holdfast_kind);
         restart(id);
     };
     options_.timeouts.total = std::chrono::milliseconds(300);
@@ -441,8 +440,8 @@ TEST_F(HostileInstanceTest, DoesNotHarmTheAnswer) {
 }
 
 TEST_F(HostileInstanceTest, IsStoppedWhenItGeneratesMoreThanItWasAskedFor) {
-    for (const auto kind : {upstream::InstanceKind::holdfast, upstream::InstanceKind::vllm}) {
-        publish(fleet::State::ready, kind);
+    for (const upstream::Kind* kind : {&upstream::holdfast_kind, &upstream::vllm_kind}) {
+        publish(fleet::State::ready, *kind);
         fleet_.reports.clear();
         a_.acts = b_.acts = {
             {.says = event(R"({"index":0,"delta":{"content":"x"}})", R"(,"holdfast":{"ids":[1]})"),

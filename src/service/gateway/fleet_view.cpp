@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/hash.h"
+#include "common/upstream/call.h"
 
 namespace holdfast::gateway {
 
@@ -23,9 +24,8 @@ bool might_serve(const fleet::Instance& instance, std::string_view model) {
     return instance.model.empty() || instance.model == model;
 }
 
-bool can_go_on_from_text(const fleet::Instance& instance, const chat::Request& request) {
-    return instance.kind != upstream::InstanceKind::holdfast &&
-           upstream::can_continue(instance.kind, request);
+bool can_go_on_from_text(const fleet::Instance& instance, const chat::Generation& wanted) {
+    return !instance.peer.offer.continues_ids && upstream::can_continue(instance.peer, wanted);
 }
 
 }  // namespace

@@ -45,10 +45,10 @@ private:
 
 struct Need {
     std::string_view model;
-    std::string_view fingerprint;         // empty: any
-    const chat::Request* text = nullptr;  // goes on from text: external servers that can do that
-    std::string_view last;                // where the last attempt failed: better somewhere else
-    std::span<const std::string> busy;    // ids that refused this exchange for lack of room
+    std::string_view fingerprint;            // empty: any
+    const chat::Generation* text = nullptr;  // goes on from text: external servers that can do that
+    std::string_view last;                   // where the last attempt failed: better somewhere else
+    std::span<const std::string> busy;       // ids that refused this exchange for lack of room
 };
 
 class FleetView {

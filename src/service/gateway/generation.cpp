@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/base/assert.h"
 #include "service/gateway/relay.h"
 
 namespace holdfast::gateway {
@@ -36,17 +37,20 @@ private:
 
 }  // namespace
 
-Generation::Generation(Context& context, const dialect::Dialect& dialect)
+Generation::Generation(Context& context, const dialect::Dialect& dialect, std::string_view methods)
     : context_(context),
       dialect_(dialect),
+      methods_(methods),
       by_ids_(context, request_),
       by_text_(context, request_) {}
 
 base::Result<> Generation::parse(const http::Request& request) {
-    HF_TRY_ASSIGN(request_, dialect_.parse(request.body));
+    const dialect::Found found = dialect::find(request.method, request.path);
+    HF_ASSERT(found.route != nullptr);  // methods() has been asked
+    HF_TRY_ASSIGN(request_, found.route->parse(request.body));
     base::Entropy& entropy = context_.lane.entropy;
     // Where the client leaves chance to us, it must be the same chance on every attempt.
-    if (!request_.sampling.seed) request_.sampling.seed = entropy.next() >> 1;
+    if (!request_.generation.sampling.seed) request_.generation.sampling.seed = entropy.next() >> 1;
     head_ = {std::string(dialect_.id_prefix) + base::random_hex(entropy, 12),
              context_.lane.clock.unix_seconds(), request_.model};
     return {};
@@ -59,7 +63,7 @@ std::optional<Journal::Opening> Generation::opening() const {
                             .answer_id = head_.id,
                             .model = head_.model,
                             .created = head_.created,
-                            .seed = *request_.sampling.seed};
+                            .seed = *request_.generation.sampling.seed};
 }
 
 loop::Task<base::Result<>> Generation::answer() {
@@ -78,10 +82,10 @@ Need Generation::need() const {
     return need;
 }
 
-base::Result<upstream::UpstreamCall> Generation::call(const fleet::Instance& instance) {
+base::Result<upstream::Call> Generation::call(const fleet::Instance& instance) {
     if (!how_->begun()) {
-        const bool tells_ids = instance.kind == upstream::InstanceKind::holdfast;
-        if (!tells_ids) by_text_.choose(instance.kind);
+        const bool tells_ids = instance.peer.offer.continues_ids;
+        if (!tells_ids) by_text_.choose(instance.peer);
         how_ = tells_ids ? static_cast<Continuation*>(&by_ids_) : &by_text_;
         context_.record.guarantee = how_->guarantee();
     }
@@ -90,32 +94,31 @@ base::Result<upstream::UpstreamCall> Generation::call(const fleet::Instance& ins
 
 std::uint64_t Generation::tokens_max() const {
     const std::uint64_t context = instance_context_ > 0 ? instance_context_ : context_max;
-    return request_.choices *
-           std::min<std::uint64_t>(context, request_.stopping.max_tokens.value_or(UINT32_MAX));
+    return request_.generation.choices *
+           std::min<std::uint64_t>(context,
+                                   request_.generation.stopping.max_tokens.value_or(UINT32_MAX));
 }
 
 std::uint64_t Generation::bytes_max(const fleet::Instance&) const {
     return bytes_in_any_case +
-           tokens_max() * (request_.logprobs ? bytes_per_scored_token : bytes_per_token);
+           tokens_max() * (request_.generation.logprobs ? bytes_per_scored_token : bytes_per_token);
 }
 
 base::Result<> Generation::begin(const fleet::Instance& instance, const http::Headers& headers) {
     HF_TRY(how_->begin(headers));
     instance_context_ = instance.context;
     reader_.emplace(how_->reader(instance));
-    events_ = upstream::SseParser();
     reply_->accepted();
     return {};
 }
 
 base::Result<bool> Generation::take(std::string_view piece) {
-    events_.feed(piece);
+    reader_->feed(piece);
     for (;;) {
-        HF_TRY_ASSIGN(const auto event, events_.next());
-        if (!event) return false;
-        HF_TRY_ASSIGN(auto read, reader_->read(event->data));
-        if (read.event) HF_TRY(deliver(*read.event));
-        if (!read.done) continue;
+        HF_TRY_ASSIGN(auto read, reader_->next());
+        if (!read) return false;
+        if (read->event) HF_TRY(deliver(*read->event));
+        if (!read->done) continue;
         if (!all_finished()) return corrupt("the instance ended an answer that is not finished");
         return true;
     }
@@ -129,7 +132,7 @@ base::Result<> Generation::ended() {
 
 // Journals, then encodes. Nothing is sent before the journal has it.
 base::Result<> Generation::deliver(chat::Event& event) {
-    if (event.choice >= request_.choices)
+    if (event.choice >= request_.generation.choices)
         return corrupt("the instance answered a choice that was not asked for");
     // After its end a choice says nothing more; a replay says the end again.
     if ((finished_ & 1U << event.choice) != 0)
@@ -164,7 +167,7 @@ chat::Usage Generation::checked(const chat::Usage& reported) const {
 bool Generation::prepare_to_go_on() {
     if (!how_->begun() || how_->guarantee() != Guarantee::restart) return true;
     // Nothing has been sent of a whole answer, so it can begin again from nothing.
-    if (request_.stream) return false;
+    if (request_.presentation.stream) return false;
     how_->forget();
     reply_->restart();
     finished_ = 0;

@@ -6,20 +6,6 @@
 
 namespace holdfast::gateway {
 
-namespace {
-
-// What a client gets that waits: a comment in a stream, white space before a JSON object.
-constexpr std::string_view stream_ping = ": ping\n\n";
-constexpr std::string_view whole_ping = "\n";
-
-std::unique_ptr<dialect::Encoder> make_encoder(const chat::Request& request,
-                                               const dialect::Dialect& dialect,
-                                               const dialect::AnswerHead& head) {
-    return (request.stream ? dialect.stream_encoder : dialect.whole_encoder)(request, head);
-}
-
-}  // namespace
-
 Reply::Reply(Context& context, const chat::Request& request, const dialect::Dialect& dialect,
              dialect::AnswerHead head)
     : context_(context),
@@ -27,10 +13,11 @@ Reply::Reply(Context& context, const chat::Request& request, const dialect::Dial
       dialect_(dialect),
       head_(std::move(head)),
       pulse_(context.lane.pulse),
-      encoder_(make_encoder(request, dialect, head_)),
+      framing_(dialect.framing(request.presentation)),
+      encoder_(dialect.make_encoder(request, head_)),
       last_write_(context.arrived) {
     const Pings& pings = context.allowance.pings;
-    if (request.stream) {
+    if (request.presentation.stream) {
         pulse_->watch(*this, base::Deadline(last_write_ + pings.every));
     } else if (pings.whole_after > std::chrono::milliseconds::zero()) {
         pulse_->watch(*this, base::Deadline(last_write_ + pings.whole_after));
@@ -39,7 +26,7 @@ Reply::Reply(Context& context, const chat::Request& request, const dialect::Dial
 
 void Reply::accepted() {
     const Pings& pings = context_.allowance.pings;
-    if (request_.stream && !context_.record.head_sent)
+    if (request_.presentation.stream && !context_.record.head_sent)
         pulse_->watch(*this, base::Deadline(std::min(context_.now() + pings.head_after,
                                                      last_write_ + pings.every)));
 }
@@ -51,7 +38,7 @@ void Reply::expired() {
     if (!context_.record.head_sent || now - last_write_ >= every) {
         start();
         last_write_ = now;
-        context_.responder.nudge(request_.stream ? stream_ping : whole_ping);
+        if (!framing_.ping.empty()) context_.responder.nudge(framing_.ping);
         sent_.wire = context_.responder.bytes_sent();
         context_.lane.journal.set_sent(*context_.entry, sent_);
     }
@@ -61,7 +48,7 @@ void Reply::expired() {
 void Reply::event(const chat::Event& event) { encoder_->event(event, out_); }
 
 void Reply::restart() {
-    encoder_ = make_encoder(request_, dialect_, head_);
+    encoder_ = dialect_.make_encoder(request_, head_);
     out_.clear();
 }
 
@@ -69,8 +56,7 @@ void Reply::start() {
     Record& record = context_.record;
     if (std::exchange(record.head_sent, true)) return;
     http::Headers headers;
-    headers.add("Content-Type",
-                request_.stream ? std::string(dialect_.stream_content_type) : "application/json");
+    headers.add("Content-Type", framing_.content_type);
     headers.add("Cache-Control", "no-cache");
     headers.add("X-Accel-Buffering", "no");
     headers.add("x-request-id", context_.request_id);
@@ -107,7 +93,7 @@ loop::Task<base::Result<>> Reply::flush() {
 loop::Task<base::Result<>> Reply::finish() {
     encoder_->end(out_);
     drop_skipped();
-    if (request_.stream || context_.record.head_sent) return end_stream();
+    if (request_.presentation.stream || context_.record.head_sent) return end_stream();
     return send_whole();
 }
 
@@ -125,7 +111,7 @@ loop::Task<base::Result<>> Reply::send_whole() {
     record.head_sent = true;
     context_.lane.journal.set_framing(*context_.entry, http::Framing::length);
     http::Response response;
-    response.headers.add("Content-Type", "application/json");
+    response.headers.add("Content-Type", framing_.content_type);
     response.headers.add("x-request-id", context_.request_id);
     response.headers.add("x-holdfast-instance", record.first_instance);
     response.headers.add("x-holdfast-attempts", fmt::format_int(record.attempts).c_str());

@@ -53,6 +53,7 @@ private:
     const dialect::Dialect& dialect_;
     dialect::AnswerHead head_;
     std::shared_ptr<http::Watchdog> pulse_;
+    const dialect::Framing& framing_;
     std::unique_ptr<dialect::Encoder> encoder_;
     std::string out_;  // encoded, not yet written
     Journal::Sent sent_;

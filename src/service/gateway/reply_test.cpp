@@ -101,7 +101,7 @@ protected:
         return reply.finish();
     }
 
-    const dialect::Dialect& dialect_ = *dialect::find_by_path("/v1/chat/completions");
+    const dialect::Dialect& dialect_ = *dialect::find("POST", "/v1/chat/completions").dialect;
     const std::string body_ =
         R"({"model":"m","stream":true,"stream_options":{"include_usage":true},)"
         R"("messages":[{"role":"user","content":"hi"}]})";

@@ -10,8 +10,10 @@ namespace holdfast::gateway {
 
 std::unique_ptr<Endpoint> find_endpoint(Context& context, const Front& front,
                                         std::string_view path) {
-    if (const dialect::Dialect* dialect = dialect::find_by_path(path))
-        return std::make_unique<Generation>(context, *dialect);
+    // Whether the method fits is asked of every endpoint alike.
+    const dialect::Found found = dialect::find("POST", path);
+    if (found.dialect != nullptr)
+        return std::make_unique<Generation>(context, *found.dialect, found.methods);
     if (Conversion::handles(path)) return std::make_unique<Conversion>(context, path);
     return make_view(context, front, path);
 }
@@ -24,7 +26,7 @@ loop::Task<void> route(Lane& lane, const Front& front, http::Request request,
 
 http::Response protocol_error(int status, std::string_view reason) {
     const base::Error error{base::Code::invalid, std::string(reason), base::Origin::client};
-    http::Response response{status, {}, dialect::openai_error(error).body};
+    http::Response response{status, {}, dialect::render_error(error).body};
     response.headers.add("Content-Type", "application/json");
     return response;
 }

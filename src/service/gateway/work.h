@@ -9,7 +9,8 @@
 #include "common/base/error.h"
 #include "common/http/message.h"
 #include "common/loop/task.h"
-#include "common/upstream/upstream.h"
+#include "common/upstream/error.h"
+#include "common/upstream/kind.h"
 #include "service/fleet/fleet.h"
 #include "service/gateway/fleet_view.h"
 
@@ -32,7 +33,7 @@ public:
     // Where it may be done; the relay adds what it knows of earlier attempts.
     virtual Need need() const = 0;
     // What this instance is asked. An error with tag not_implemented: it offers no such thing.
-    virtual base::Result<upstream::UpstreamCall> call(const fleet::Instance& instance) = 0;
+    virtual base::Result<upstream::Call> call(const fleet::Instance& instance) = 0;
     virtual void add_headers(http::Headers& headers) const = 0;
     // More than that no sound answer takes.
     virtual std::uint64_t bytes_max(const fleet::Instance& instance) const = 0;
@@ -41,7 +42,7 @@ public:
     virtual base::Error refusal(const fleet::Instance& instance, int status,
                                 std::string_view body) const {
         (void)instance;
-        return upstream::read_upstream_error(status, body);
+        return upstream::read_error(status, body);
     }
     // It answers: with these headers, ...
     virtual base::Result<> begin(const fleet::Instance& instance, const http::Headers& headers) = 0;

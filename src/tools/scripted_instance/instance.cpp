@@ -28,7 +28,7 @@ http::Response json(int status, std::string body) {
 }  // namespace
 
 http::Response error_answer(int status, std::string_view reason) {
-    return json(status, dialect::openai_status_error(status, reason).body);
+    return json(status, dialect::render_status(status, reason).body);
 }
 
 Instance::Instance(base::Entropy& entropy) : life_(base::random_hex(entropy, 16)) {}
@@ -47,9 +47,9 @@ loop::Task<void> Instance::answer(http::Request request, http::Responder& respon
 }
 
 loop::Task<void> Instance::complete(http::Request request, http::Responder& responder) {
-    const auto parsed = dialect::find_by_path(request.path)->parse(request.body);
+    const auto parsed = dialect::find("POST", request.path).route->parse(request.body);
     base::Result<Ask> ask = parsed ? read_ask(*parsed) : std::unexpected(parsed.error());
-    if (ask && parsed->stream) {
+    if (ask && parsed->presentation.stream) {
         co_await stream(*ask, responder);
         co_return;
     }
@@ -58,7 +58,7 @@ loop::Task<void> Instance::complete(http::Request request, http::Responder& resp
         progress_ += ask->events;
         response = json(200, scripts_.of(*ask)->whole);
     } else {
-        const dialect::ErrorAnswer error = dialect::openai_error(ask.error());
+        const dialect::ErrorAnswer error = dialect::render_error(ask.error());
         response = json(error.status, error.body);
     }
     (void)co_await responder.send(std::move(response));

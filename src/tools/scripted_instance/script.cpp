@@ -45,13 +45,14 @@ chat::Event event_of(const Ask& ask, std::uint32_t index) {
 Script write_script(const Ask& ask) {
     chat::Request request;
     request.model = model_name;
-    request.want_ids = ask.want_ids;
-    request.include_usage = ask.want_usage;
-    const dialect::Dialect& dialect = *dialect::find_by_path("/v1/chat/completions");
+    request.presentation.want_ids = ask.want_ids;
+    request.presentation.include_usage = ask.want_usage;
+    const dialect::Dialect& dialect = *dialect::find("POST", "/v1/chat/completions").dialect;
     const dialect::AnswerHead head{"chatcmpl-000102030405060708090a0b", 1'760'000'000,
                                    std::string(model_name)};
-    const auto stream = dialect.stream_encoder(request, head);
-    const auto whole = dialect.whole_encoder(request, head);
+    const auto whole = dialect.make_encoder(request, head);
+    request.presentation.stream = true;
+    const auto stream = dialect.make_encoder(request, head);
     Script script;
     for (std::uint32_t index = 0; index < ask.events; ++index) {
         const chat::Event event = event_of(ask, index);
@@ -68,9 +69,9 @@ Script write_script(const Ask& ask) {
 base::Result<Ask> read_ask(const chat::Request& request) {
     if (request.model != model_name)
         return base::fail_field("model", "The model `{}` does not exist.", request.model);
-    Ask ask{.events = request.stopping.max_tokens.value_or(1),
-            .want_ids = request.want_ids,
-            .want_usage = request.include_usage};
+    Ask ask{.events = request.generation.stopping.max_tokens.value_or(1),
+            .want_ids = request.presentation.want_ids,
+            .want_usage = request.presentation.include_usage};
     for (std::string_view rest = request.user; !rest.empty();) {
         const std::size_t end = std::min(rest.find(' '), rest.size());
         HF_TRY(read_word(rest.substr(0, end), ask));
