@@ -145,7 +145,7 @@ private:
             for (const std::string& stop : stopping.stop) json_.string(stop);
             json_.end_array();
         }
-        if (stopping.stop_in_reasoning && kind_ == InstanceKind::holdfast)
+        if (stopping.stop_in_reasoning && kind_.extended)
             json_.boolean("stop_in_reasoning", true);
         if (!stopping.stop_token_ids.empty()) {
             json_.key("stop_token_ids");
