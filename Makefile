@@ -1,5 +1,5 @@
 # Holdfast's commands. Thin: the work is in CMake and scripts/. Every target does its own set-up.
-.PHONY: serve build test check sanitize mutate bench kill-test fuzz clean help
+.PHONY: serve build test check sanitize mutate bench kill-test fuzz gpu-test gpu-bench clean help
 
 help:
 	@echo "make serve      set up, build, and run a gateway with two instances on 127.0.0.1:8080"
@@ -11,6 +11,8 @@ help:
 	@echo "make bench      benchmarks: engine, engine beside llama.cpp, relay beside nginx"
 	@echo "make kill-test  200 kills under load; every answer compared byte for byte"
 	@echo "make fuzz       feed the parsers hostile bytes under sanitizers; SECONDS=60 each"
+	@echo "make gpu-test   the tests that need a CUDA device; fails where there is none"
+	@echo "make gpu-bench  what the card can do: tensor-core bits, streams, exchanges, products"
 	@echo "make clean      remove what the build made"
 
 serve: build
@@ -49,5 +51,13 @@ fuzz:
 	@scripts/setup build
 	@scripts/fuzz $(or $(SECONDS),30)
 
+gpu-test:
+	@scripts/setup build cuda
+	@scripts/gpu test
+
+gpu-bench:
+	@scripts/setup build cuda
+	@scripts/gpu bench $(ARGS)
+
 clean:
-	rm -rf build build-* .venv .venv-bench
+	rm -rf build build-* .venv .venv-bench .cuda

@@ -49,7 +49,11 @@ FORBIDDEN_HEADERS = [
 ]
 
 # A file that only tests and benchmarks may include.
-TEST_NAME = re.compile(r"_(test|bench|fuzz)\.(cpp|h)$|/(test_|fake)[^/]*$|/testing/")
+TEST_NAME = re.compile(r"_(test|bench|fuzz)\.(cpp|h|cu)$|/(test_|fake)[^/]*$|/testing/")
+# CUDA's own headers stay in one room, and in files that no other room includes.
+CUDA_ROOM, CUDA_HEADER, CUDA_FILE = (
+    "inference/backend/cuda", re.compile(r"cuda|cublas|cooperative_groups|nvml|nccl|driver_types"),
+    re.compile(r"\.(cpp|cu|cuh)$"))
 TEST_NAMESPACE = re.compile(r"^namespace holdfast\S*::testing\b", re.M)
 
 
@@ -64,7 +68,7 @@ def parse_rooms(listing: str) -> dict[str, Room]:
     rooms = {}
     for call in re.findall(r"holdfast_room\(([^)]*)\)", re.sub(r"#.*", "", listing)):
         name, *words = call.split()
-        groups: dict[str, set[str]] = {"USES": set(), "LINKS": set()}
+        groups: dict[str, set[str]] = {"USES": set(), "LINKS": set(), "CUDA": set()}
         key = ""
         for word in words:
             if word in groups:
@@ -183,6 +187,8 @@ def check_includes(path: str, sources: dict[str, str], rooms: dict[str, Room]) -
                 problems.append(f'{place} there is no "{found[1]}" in src/')
             elif target not in allowed:
                 problems.append(f"{place} room {name} does not declare that it uses {target}")
+            elif found[1].endswith(".cuh") and not re.search(r"\.(cu|cuh)$", path):
+                problems.append(f'{place} "{found[1]}" is for the CUDA compiler')
             elif not test and is_test_only(found[1], sources[found[1]]):
                 problems.append(f'{place} "{found[1]}" is for tests only')
             elif re.match(r"common/json/", found[1]) and name not in JSON_ROOMS and not test:
@@ -193,8 +199,11 @@ def check_includes(path: str, sources: dict[str, str], rooms: dict[str, Room]) -
                     problems.append(f"{place} {reason}")
             if found[1].startswith("simdjson") and name not in JSON_ROOMS and not test:
                 problems.append(f"{place} JSON is not this room's business")
-            if re.match(r"cuda|cublas|nccl", found[1]) and name != "inference/backend/cuda":
-                problems.append(f"{place} CUDA belongs to inference/backend/cuda")
+            if CUDA_HEADER.match(found[1]):
+                if name != CUDA_ROOM:
+                    problems.append(f"{place} CUDA belongs to {CUDA_ROOM}")
+                elif not CUDA_FILE.search(path):
+                    problems.append(f"{place} a .h must compile without CUDA: only .cpp, .cu and .cuh")
             library = next((l for pattern, l in LIBRARIES if re.match(pattern, found[1])), None)
             if library and library not in links and not test:
                 problems.append(f"{place} room {name} does not declare that it links {library}")
@@ -216,7 +225,7 @@ def check_unused(sources: dict[str, str], rooms: dict[str, Room]) -> list[str]:
         for used in sorted(room.uses - included[name]):
             problems.append(f"room {name} declares that it uses {used}, but includes nothing of it")
     for path, text in sources.items():
-        if path.endswith(".h") and path not in productive and not is_test_only(path, text):
+        if path.endswith((".h", ".cuh")) and path not in productive and not is_test_only(path, text):
             problems.append(f"{path}:1: nothing but tests includes this header")
     return problems
 
@@ -367,13 +376,13 @@ def awkward_temporary(statement: str, constructed: set[str]) -> str | None:
 
 def check_text(path: str, text: str) -> list[str]:
     problems = []
-    if path.endswith(".h") and not re.search(r"^#pragma once$", text, re.M):
+    if path.endswith((".h", ".cuh")) and not re.search(r"^#pragma once$", text, re.M):
         problems.append(f"{path}:1: a header needs #pragma once")
     code = blank(text)
     for number, (line, original) in enumerate(zip(code.split("\n"), text.split("\n")), 1):
         if re.search(r"\b(TODO|FIXME|XXX)\b", original):
             problems.append(f"{path}:{number}: finish it or leave it out")
-        if path.endswith(".h") and re.match(r"using namespace\b", line):
+        if path.endswith((".h", ".cuh")) and re.match(r"using namespace\b", line):
             problems.append(f"{path}:{number}: using namespace in a header reaches everybody")
         if path.endswith("_test.cpp") and re.search(r"\bstd::this_thread::sleep|\b(u|nano)sleep\(", line):
             problems.append(f"{path}:{number}: a test waits for events and never for time")
@@ -440,7 +449,7 @@ def main() -> int:
     rooms = {}
     for listing in sorted(source.rglob("CMakeLists.txt")):
         rooms |= parse_rooms(listing.read_text())
-    files = sorted([*source.rglob("*.h"), *source.rglob("*.cpp"), *source.rglob("*.cu")])
+    files = sorted(file for kind in ("h", "cpp", "cu", "cuh") for file in source.rglob(f"*.{kind}"))
     sources = {file.relative_to(source).as_posix(): file.read_text() for file in files}
     problems, warnings = check_tree(sources, rooms)
     for kind, found in (("warning", warnings), ("error", problems)):

@@ -13,6 +13,7 @@ ROOMS = check.parse_rooms("""
 holdfast_room(common/base LINKS fmt::fmt)
 holdfast_room(common/http USES common/base LINKS asio)
 holdfast_room(inference/backend/cpu USES common/base)
+holdfast_room(inference/backend/cuda USES common/base CUDA device.cpp)
 # holdfast_room(common/old USES nothing)
 holdfast_room(inference/model USES common/base inference/backend/cpu)
 """)
@@ -26,13 +27,16 @@ def includes(path: str, *lines: str, **others: str) -> list[str]:
         "common/http/test_world.h": "#pragma once\n",
         "common/http/refused.h": "#pragma once\nnamespace holdfast::http::testing {\n}\n",
         "inference/backend/cpu/pool.h": "#pragma once\n",
+        "inference/backend/cuda/copy.cuh": "#pragma once\n",
         path: "".join(line + "\n" for line in lines),
     }
     return check.check_includes(path, sources, ROOMS)
 
 
 def test_parses_rooms_and_ignores_comments():
-    assert set(ROOMS) == {"common/base", "common/http", "inference/backend/cpu", "inference/model"}
+    assert set(ROOMS) == {"common/base", "common/http", "inference/backend/cpu",
+                          "inference/backend/cuda", "inference/model"}
+    assert ROOMS["inference/backend/cuda"].uses == {"common/base"}
     assert ROOMS["inference/model"].uses == {"common/base", "inference/backend/cpu"}
     assert ROOMS["common/http"].links == {"asio"}
 
@@ -45,6 +49,9 @@ def test_parses_rooms_and_ignores_comments():
         ("common/http/server.cpp", "#include <fmt/format.h>"),
         ("inference/model/load.cpp", '#include "inference/backend/cpu/pool.h"'),
         ("inference/backend/cpu/pool.cpp", '#include "inference/backend/cpu/pool.h"'),
+        ("inference/backend/cuda/device.cpp", "#include <cuda_runtime_api.h>"),
+        ("inference/backend/cuda/pack.cu", "#include <cuda_bf16.h>"),
+        ("inference/backend/cuda/wgmma.cuh", '#include "inference/backend/cuda/copy.cuh"'),
         ("common/http/load_test.cpp", '#include "common/http/test_world.h"'),
         ("inference/model/load_test.cpp", "#include <simdjson.h>"),
         ("common/http/test_reference.h", '#include "common/http/refused.h"'),
@@ -70,6 +77,8 @@ def test_accepts_declared_arrows(path, line):
         ("common/base/error.cpp", "#include <boost/asio/post.hpp>", "links asio"),
         ("common/http/server.cpp", "#include <format>", "use fmt"),
         ("inference/backend/cpu/pool.cpp", "#include <cuda_runtime.h>", "inference/backend/cuda"),
+        ("inference/backend/cuda/device.h", "#include <cuda_runtime_api.h>", "a .h must compile without CUDA"),
+        ("inference/backend/cuda/device.cpp", '#include "inference/backend/cuda/copy.cuh"', "for the CUDA compiler"),
         ("common/attic/old.cpp", "", "no room"),
     ],
 )
