@@ -43,9 +43,15 @@ constexpr std::uint32_t paired_row(std::uint32_t at, std::uint32_t half) {
     return at / (2 * half) * (2 * half) + group * 8 + at % 8 + upper * half;
 }
 
-// Activations: [tile of 64 tokens][block of 64 values][8 KB].
-constexpr std::size_t activation_at(std::uint32_t blocks, std::uint32_t token, std::uint32_t k) {
-    return weight_at(blocks, token, k);
+// Activations: [block of 64 values][token of `tokens`][128 bytes], so that the operand of any
+// number of tokens is one piece.
+constexpr std::size_t activation_at(std::uint32_t tokens, std::uint32_t token, std::uint32_t k) {
+    return std::size_t{k / block_k} * tokens * 128 + std::size_t{token / 8} * 1024 +
+           swizzled(token % 8, k % block_k);
+}
+
+constexpr std::size_t activation_bytes(std::uint32_t tokens, std::uint32_t values) {
+    return std::size_t{padded(values, block_k) / block_k} * tokens * 128;
 }
 
 // The key-value cache of one layer: [block of 16 positions][kv head][keys, values][panel of 64

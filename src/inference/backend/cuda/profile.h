@@ -5,9 +5,12 @@
 // h        float32 residual stream; embedding rows widened
 // x        bf16(h * g), g the norm's weight, not yet divided by the root mean square
 // r        1 / sqrt(ss / hidden + eps), every operation rounded to nearest; ss = sums of h * h over
-//          each tile of 64 values (tree below), added by ascending tile
+//          each tile of 64 values, added by ascending tile. In a tile, with i = 16 w + 8 u + g:
+//          over u, then over the bits of g, then over the bits of w, lowest bits first, neighbours
+//          first
 // y        a chain over ascending K of the tensor core's steps of 16, from +0, in each segment; the
-//          segments of a role added in ascending order in float32; times r after that
+//          segments of a role that has several added to +0 in ascending order in float32; times r
+//          after that
 // qkv      fma(y, r, bias), rotated, rounded to bf16
 // attention, for the chunk j of 128 keys that begins at position 128 * j:
 //          s = (k q) * scale, m_j = max s, p = bf16(exp2(s - m_j)), O_j = p V and l_j = p 1 as

@@ -28,6 +28,12 @@ inline std::uint16_t encode(Operand type, float value) {
                                              significand);
 }
 
+// To the nearest bf16, ties to even.
+inline std::uint16_t to_bf16(float value) {
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 inline float decode(Operand type, std::uint16_t bits) {
     if (type == Operand::bf16) return std::bit_cast<float>(std::uint32_t{bits} << 16);
     const float sign = (bits & 0x8000) != 0 ? -1.0F : 1.0F;

@@ -10,5 +10,6 @@ void consumers();  // how fast tensor cores eat a stream, and what waiting betwe
 void exchanges();  // how long values take from block to block
 void products();   // products of many columns: prefill
 void launches();   // from one kernel to the next
+void steps();      // whole steps of the decoder
 
 }  // namespace holdfast::cuda::lab

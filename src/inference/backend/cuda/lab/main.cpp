@@ -19,7 +19,7 @@ struct Experiment {
 constexpr Experiment experiments[] = {
     {"streams", holdfast::cuda::lab::streams},     {"consumers", holdfast::cuda::lab::consumers},
     {"exchanges", holdfast::cuda::lab::exchanges}, {"products", holdfast::cuda::lab::products},
-    {"launches", holdfast::cuda::lab::launches},
+    {"launches", holdfast::cuda::lab::launches},   {"steps", holdfast::cuda::lab::steps},
 };
 
 }  // namespace

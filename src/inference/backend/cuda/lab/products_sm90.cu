@@ -57,13 +57,10 @@ struct Kernel {
                               job.weights +
                                   (std::size_t{tile.row * 2 + half} * job.blocks + k) * block_bytes,
                               block_bytes, &full[at.slot]);
-                for (std::uint32_t i = 0; i < columns / 64; ++i) {
-                    const std::uint32_t tile_of_tokens = tile.column * (columns / 64) + i;
-                    bulk_copy(
-                        stage + left_bytes + i * block_bytes,
-                        job.tokens + (std::size_t{tile_of_tokens} * job.blocks + k) * block_bytes,
-                        block_bytes, &full[at.slot]);
-                }
+                bulk_copy(
+                    stage + left_bytes,
+                    job.tokens + (std::size_t{k} * job.column_tiles + tile.column) * right_bytes,
+                    right_bytes, &full[at.slot]);
             }
         }
     }
@@ -125,15 +122,11 @@ struct Kernel {
                 }
                 fence_async_shared();
                 named_barrier(1, 256);
-                if (threadIdx.x == 128) {
-                    const std::uint32_t wide = job.row_tiles * passes;
-                    for (std::uint32_t token = 0; token < columns; token += 64)
-                        bulk_store(
-                            job.out + (std::size_t{(tile.column * columns + token) / 64} * wide +
-                                       tile.row * passes + pass) *
-                                          block_bytes,
-                            place + token * 128, block_bytes);
-                }
+                const std::uint32_t block = tile.row * passes + pass;
+                if (threadIdx.x == 128)
+                    bulk_store(job.out + (std::size_t{block} * job.column_tiles + tile.column) *
+                                             right_bytes,
+                               place, right_bytes);
             }
         }
     }
