@@ -112,6 +112,17 @@ __device__ __forceinline__ void bulk_prefetch(const void* global, std::uint32_t 
     asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
 }
 
+// Programmatic launches: a kernel may begin when every block of the one before it has called
+// `let_next_begin`, and sees what that one and all before it wrote when `wait_for_previous`
+// returns. Until then it may read only what no kernel of the chain writes, and write nothing.
+__device__ __forceinline__ void let_next_begin() {
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+__device__ __forceinline__ void wait_for_previous() {
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // A barrier among `threads` threads of a block, one of 16.
 __device__ __forceinline__ void named_barrier(std::uint32_t id, std::uint32_t threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");

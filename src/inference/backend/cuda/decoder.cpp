@@ -1,7 +1,8 @@
 #include "inference/backend/cuda/decoder.h"
 
+#include <cuda_runtime_api.h>
+
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <utility>
 
@@ -12,7 +13,7 @@ namespace holdfast::cuda {
 namespace {
 
 constexpr std::size_t staging_bytes = std::size_t{64} << 20;
-constexpr std::uint32_t block_positions = 16, heads_of_group_max = 8;
+constexpr std::uint32_t block_positions = 16, heads_of_group_max = 8, graph_tokens_max = 8;
 
 base::Result<> check(const DecoderShape& shape, const DecoderLimits& limits) {
     const auto refuse = [](std::string_view what) {
@@ -230,19 +231,14 @@ base::Result<> Decoder::stage(std::span<const Slice> slices) {
     return columns_.write(0, bytes_of(host_columns_));
 }
 
-Rows Decoder::rows() const {
+Rows Decoder::rows(std::uint32_t tokens) const {
     return {static_cast<const Row*>(rows_.data()),
-            static_cast<const std::uint32_t*>(tables_.data()),
-            static_cast<std::uint32_t>(host_rows_.size()), capacity_};
+            static_cast<const std::uint32_t*>(tables_.data()), tokens, capacity_};
 }
 
-Product Decoder::product(Role role, const DeviceMemory& weights, const DeviceMemory& x) const {
-    return {matrix_shape(role),
-            weights.data(),
-            x.data(),
-            capacity_,
-            static_cast<std::uint32_t>(host_rows_.size()),
-            nullptr};
+Product Decoder::product(Role role, const DeviceMemory& weights, const DeviceMemory& x,
+                         std::uint32_t columns) const {
+    return {matrix_shape(role), weights.data(), x.data(), capacity_, columns, nullptr};
 }
 
 Residual Decoder::residual(const DeviceMemory& norm) const {
@@ -254,52 +250,107 @@ Scale Decoder::scale() const {
     return {static_cast<const float*>(squares_.data()), shape_.hidden, shape_.epsilon};
 }
 
-base::Result<> Decoder::compute_layer(std::uint32_t number) {
-    const Layer& layer = layers_[number];
-    auto* queries = static_cast<std::uint16_t*>(queries_.data());
-    auto* cache = static_cast<std::uint8_t*>(layer.cache.data());
-    const auto* bias = static_cast<const float*>(layer.bias.data());
-    const auto* rotary = static_cast<const float*>(rotary_.data());
-    HF_TRY(succeeded(launch(Qkv{product(Role::qkv, layer.qkv, x_), scale(), rows(), cache_shape_,
-                                shape_.heads, bias, rotary, queries, cache},
-                            nullptr),
-                     "queries, keys and values"));
-    const auto attention_scale =
-        static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(shape_.head_dim)));
-    HF_TRY(succeeded(launch(Attention{rows(), cache_shape_, shape_.heads, attention_scale, queries,
-                                      cache, attention_.data()},
-                            nullptr),
-                     "attention"));
-    HF_TRY(succeeded(launch(AddResidual{product(Role::attention_output, layer.output, attention_),
-                                        residual(layer.ffn_norm)},
-                            nullptr),
-                     "attention output"));
-    HF_TRY(succeeded(
-        launch(SwiGlu{product(Role::gate_up, layer.gate_up, x_), scale(), swiglu_.data()}, nullptr),
-        "gate and up"));
-    const DeviceMemory& next_norm =
-        number + 1 < layers_.size() ? layers_[number + 1].attention_norm : last_norm_;
-    return succeeded(
-        launch(AddResidual{product(Role::down, layer.down, swiglu_), residual(next_norm)}, nullptr),
-        "down");
+Embed Decoder::embed(std::uint32_t tokens) const {
+    return {rows(tokens), residual(layers_.front().attention_norm),
+            static_cast<const std::uint16_t*>(embedding_.data())};
 }
 
-base::Result<> Decoder::compute() {
-    HF_TRY(succeeded(launch(Embed{rows(), residual(layers_.front().attention_norm),
-                                  static_cast<const std::uint16_t*>(embedding_.data())},
-                            nullptr),
-                     "embedding"));
-    for (std::uint32_t layer = 0; layer < layers_.size(); ++layer) HF_TRY(compute_layer(layer));
-    Product head = product(Role::head, head_, x_);
-    head.columns = static_cast<const std::uint32_t*>(columns_.data());
-    head.count = static_cast<std::uint32_t>(host_columns_.size());
-    return succeeded(launch(Logits{head, scale(), static_cast<float*>(logits_.data())}, nullptr),
-                     "head");
+Qkv Decoder::qkv(std::uint32_t layer, std::uint32_t tokens) const {
+    const Layer& of = layers_[layer];
+    return {product(Role::qkv, of.qkv, x_, tokens),
+            scale(),
+            rows(tokens),
+            cache_shape_,
+            shape_.heads,
+            static_cast<const float*>(of.bias.data()),
+            static_cast<const float*>(rotary_.data()),
+            static_cast<std::uint16_t*>(queries_.data()),
+            static_cast<std::uint8_t*>(of.cache.data())};
+}
+
+Attention Decoder::attention(std::uint32_t layer, std::uint32_t tokens) const {
+    constexpr double log2_e = 1.4426950408889634;
+    return {rows(tokens),
+            cache_shape_,
+            shape_.heads,
+            static_cast<float>(log2_e / std::sqrt(static_cast<double>(shape_.head_dim))),
+            static_cast<const std::uint16_t*>(queries_.data()),
+            static_cast<const std::uint8_t*>(layers_[layer].cache.data()),
+            attention_.data()};
+}
+
+AddResidual Decoder::output(std::uint32_t layer, std::uint32_t tokens) const {
+    return {product(Role::attention_output, layers_[layer].output, attention_, tokens),
+            residual(layers_[layer].ffn_norm)};
+}
+
+SwiGlu Decoder::swiglu(std::uint32_t layer, std::uint32_t tokens) const {
+    return {product(Role::gate_up, layers_[layer].gate_up, x_, tokens), scale(), swiglu_.data()};
+}
+
+AddResidual Decoder::down(std::uint32_t layer, std::uint32_t tokens) const {
+    const DeviceMemory& next_norm =
+        layer + 1 < layers_.size() ? layers_[layer + 1].attention_norm : last_norm_;
+    return {product(Role::down, layers_[layer].down, swiglu_, tokens), residual(next_norm)};
+}
+
+Logits Decoder::logits(std::uint32_t columns) const {
+    return {product(Role::head, head_, x_, columns), scale(), static_cast<float*>(logits_.data())};
+}
+
+base::Result<> Decoder::compute(std::uint32_t tokens) const {
+    HF_TRY(succeeded(launch(embed(tokens), nullptr), "embedding"));
+    for (std::uint32_t layer = 0; layer < layers_.size(); ++layer) {
+        HF_TRY(succeeded(launch(qkv(layer, tokens), nullptr), "queries, keys and values"));
+        HF_TRY(succeeded(launch(attention(layer, tokens), nullptr), "attention"));
+        HF_TRY(succeeded(launch(output(layer, tokens), nullptr), "attention output"));
+        HF_TRY(succeeded(launch(swiglu(layer, tokens), nullptr), "gate and up"));
+        HF_TRY(succeeded(launch(down(layer, tokens), nullptr), "down"));
+    }
+    Logits head = logits(static_cast<std::uint32_t>(host_columns_.size()));
+    head.product.columns = static_cast<const std::uint32_t*>(columns_.data());
+    return succeeded(launch(head, nullptr), "head");
+}
+
+base::Result<> Decoder::record_step(std::uint32_t tokens, Stream stream) const {
+    HF_TRY(succeeded(launch(embed(tokens), stream), "embedding"));
+    for (std::uint32_t layer = 0; layer < layers_.size(); ++layer) {
+        Attention attended = attention(layer, tokens);
+        attended.alone = true;
+        HF_TRY(succeeded(hopper::launch(qkv(layer, tokens), stream), "queries, keys and values"));
+        HF_TRY(succeeded(hopper::launch(attended, stream), "attention"));
+        HF_TRY(succeeded(hopper::launch(output(layer, tokens), stream), "attention output"));
+        HF_TRY(succeeded(hopper::launch(swiglu(layer, tokens), stream), "gate and up"));
+        HF_TRY(succeeded(hopper::launch(down(layer, tokens), stream), "down"));
+    }
+    return succeeded(hopper::launch(logits(tokens), stream), "head");
+}
+
+base::Result<> Decoder::prepare() {
+    int device = 0, major = 0;
+    HF_TRY(succeeded(cudaGetDevice(&device), "asking for the device"));
+    HF_TRY(succeeded(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+                     "asking for the compute capability"));
+    if (major != 9) return {};
+    const std::uint32_t most =
+        std::min({graph_tokens_max, limits_.tokens, limits_.logits, limits_.slices});
+    for (std::uint32_t tokens = 1; tokens <= most; ++tokens) {
+        HF_TRY_ASSIGN(Graph graph,
+                      Graph::record([&](Stream stream) { return record_step(tokens, stream); }));
+        graphs_.push_back(std::move(graph));
+    }
+    return {};
 }
 
 base::Result<std::span<const float>> Decoder::forward(std::span<const Slice> slices) {
     HF_TRY(stage(slices));
-    HF_TRY(compute());
+    const auto tokens = static_cast<std::uint32_t>(host_rows_.size());
+    const bool token_each = std::ranges::all_of(
+        slices, [](const Slice& slice) { return slice.tokens.size() == 1 && slice.logits == 1; });
+    if (token_each && tokens > 0 && tokens <= graphs_.size())
+        HF_TRY(graphs_[tokens - 1].launch());
+    else
+        HF_TRY(compute(tokens));
     const auto logits = std::span(host_logits_).first(host_columns_.size() * shape_.vocab);
     HF_TRY(logits_.read(0, std::as_writable_bytes(logits)));
     return logits;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "inference/backend/cuda/graph.h"
 #include "inference/backend/cuda/kernels.h"
 #include "inference/backend/cuda/memory.h"
 
@@ -55,6 +56,10 @@ public:
     // For positions from `first` on: head_dim / 2 cosines, as many sines.
     base::Result<> upload_rotary(std::uint32_t first, std::span<const float> turns);
 
+    // Records the steps that are graphs, if the device can do them. Without it, and with plain
+    // launches alone, every step has the same bits.
+    base::Result<> prepare();
+
     // Rows of logits in slice order, valid until the next call. The slices must keep to the limits.
     base::Result<std::span<const float>> forward(std::span<const Slice> slices);
 
@@ -72,10 +77,18 @@ private:
     Place place_of(Matrix matrix, std::uint32_t layer);
     base::Result<> reserve_all();
     base::Result<> stage(std::span<const Slice> slices);
-    base::Result<> compute();
-    base::Result<> compute_layer(std::uint32_t number);
-    Product product(Role role, const DeviceMemory& weights, const DeviceMemory& x) const;
-    Rows rows() const;
+    base::Result<> compute(std::uint32_t tokens) const;
+    base::Result<> record_step(std::uint32_t tokens, Stream stream) const;
+    Embed embed(std::uint32_t tokens) const;
+    Qkv qkv(std::uint32_t layer, std::uint32_t tokens) const;
+    Attention attention(std::uint32_t layer, std::uint32_t tokens) const;
+    AddResidual output(std::uint32_t layer, std::uint32_t tokens) const;
+    SwiGlu swiglu(std::uint32_t layer, std::uint32_t tokens) const;
+    AddResidual down(std::uint32_t layer, std::uint32_t tokens) const;
+    Logits logits(std::uint32_t columns) const;
+    Product product(Role role, const DeviceMemory& weights, const DeviceMemory& x,
+                    std::uint32_t columns) const;
+    Rows rows(std::uint32_t tokens) const;
     Residual residual(const DeviceMemory& norm) const;
     Scale scale() const;
 
@@ -87,6 +100,7 @@ private:
     DeviceMemory embedding_, head_, last_norm_, rotary_, staging_;
     DeviceMemory h_, x_, squares_, queries_, attention_, swiglu_, logits_;
     DeviceMemory rows_, tables_, columns_;
+    std::vector<Graph> graphs_;  // of steps of 1, 2, ... sequences with a token each
     // Of the step that is under way.
     std::vector<Row> host_rows_;
     std::vector<std::uint32_t> host_tables_, host_columns_;

@@ -128,6 +128,10 @@ public:
     }
 
     const RandomModel& model() const { return model_; }
+    void prepare() {
+        const auto prepared = decoder_->prepare();
+        ASSERT_TRUE(prepared) << prepared.error().what;
+    }
 
 private:
     static constexpr std::uint32_t blocks_max = 1024;
@@ -174,6 +178,32 @@ TEST_P(CudaDecoder, GivesTheSameBitsInChunksOfAnySize) {
 TEST_P(CudaDecoder, GivesTheSameBitsTokenByToken) {
     const auto whole = world_->rows_in_chunks(300, 3, 300);
     ASSERT_TRUE(world_->rows_in_chunks(300, 3, 1) == whole);
+}
+
+TEST_P(CudaDecoder, GivesTheSameBitsAsGraphsAndAsPlainLaunches) {
+    // Past the chunks of keys that end at 128 and 1,024: one more than a cluster of blocks takes at
+    // once.
+    const std::size_t length = 1060;
+    const auto whole = world_->rows_in_chunks(length, 7, 1200);
+    world_->prepare();
+    ASSERT_TRUE(world_->rows_in_chunks(length, 7, 1) == whole);
+    for (std::uint32_t beside = 1; beside < 8; ++beside) {
+        Sequence first = world_->sequence(length, 7);
+        std::vector<Sequence> others;
+        std::vector<std::pair<Sequence*, std::uint32_t>> parts;
+        world_->step({{&first, 1000 + beside}});
+        for (std::uint32_t i = 0; i < beside; ++i) {
+            others.push_back(world_->sequence(length, 200 + i));
+            world_->step({{&others[i], 1 + i * 140}});
+        }
+        for (Sequence& other : others) parts.push_back({&other, 1});
+        parts.insert(parts.begin() + beside / 2, {&first, 1});
+        while (first.computed < length) world_->step(parts);
+        for (std::size_t i = 0; i < length; ++i)
+            ASSERT_TRUE(first.rows[i] == whole[i]) << beside << " beside, position " << i;
+        world_->give_back(first);
+        for (const Sequence& other : others) world_->give_back(other);
+    }
 }
 
 TEST_P(CudaDecoder, GivesTheSameBitsBesideOthers) {

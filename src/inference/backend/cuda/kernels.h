@@ -82,6 +82,9 @@ struct Attention {
     const std::uint16_t* queries = nullptr;
     const std::uint8_t* cache = nullptr;
     void* out = nullptr;  // activations, heads * head_dim values
+    // No other row is of the same sequence: all but a row's own key and value stand in the cache
+    // before the step.
+    bool alone = false;
 };
 int launch(const Attention&, Stream);
 
@@ -105,6 +108,17 @@ struct Logits {
     float* out = nullptr;  // [column][shape.rows]
 };
 int launch(const Logits&, Stream);
+
+// The same for compute capability 9.0 and at most 8 columns without a map: links of a chain of
+// programmatic launches, each of which reads its weights and older keys while those before it run.
+// `launch(Attention)` takes rows that are alone in their sequences.
+namespace hopper {
+int launch(const Qkv&, Stream);
+int launch(const Attention&, Stream);
+int launch(const AddResidual&, Stream);
+int launch(const SwiGlu&, Stream);
+int launch(const Logits&, Stream);
+}  // namespace hopper
 
 // Packs rows [first, first + count) of a matrix whose packed row i is the model's row
 // paired_row(i, half), or i where half is 0.

@@ -17,14 +17,6 @@ struct Link {
     Edges edges;
 };
 
-__device__ __forceinline__ void wait_for_previous() {
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-}
-
-__device__ __forceinline__ void let_next_begin() {
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-
 __global__ void __launch_bounds__(64, 2) link_kernel(Link link) {
     extern __shared__ __align__(128) std::uint8_t ring[];
     __shared__ Barrier full[slots];

@@ -96,7 +96,7 @@ double step_ms(Decoder& decoder, std::uint32_t sequences, std::uint32_t tokens,
         slices.push_back({ids, depth + 1 - tokens,
                           std::span(tables).subspan(std::size_t{i} * blocks, blocks), 1});
     std::vector<double> times;
-    for (int round = 0; round < 8; ++round) {
+    for (int round = 0; round < 40; ++round) {
         const auto begin = std::chrono::steady_clock::now();
         require(decoder.forward(slices));
         const std::chrono::duration<double, std::milli> taken =
@@ -113,10 +113,16 @@ void steps() {
     Decoder decoder = require(Decoder::reserve(
         shape, {.tokens = 4096, .logits = 256, .slices = 256, .blocks = 256 * 65}));
     upload_all(decoder);
-    for (const std::uint32_t sequences : {1u, 8u, 64u, 256u}) {
-        const double ms = step_ms(decoder, sequences, 1, 1024);
-        fmt::print("  decode {:3} sequences at 1,024: {:8.3f} ms, {:8.0f} tokens/s\n", sequences,
-                   ms, sequences * 1000 / ms);
+    for (const bool graphs : {false, true}) {
+        if (graphs) require(decoder.prepare());
+        for (const std::uint32_t sequences : {1u, 2u, 4u, 8u, 64u, 256u})
+            for (const std::uint32_t depth : {16u, 1024u}) {
+                if (graphs && sequences > 8) continue;
+                const double ms = step_ms(decoder, sequences, 1, depth);
+                fmt::print("  decode {:3} sequences at {:5}{}: {:8.3f} ms, {:8.0f} tokens/s\n",
+                           sequences, depth, graphs ? ", graph" : "       ", ms,
+                           sequences * 1000 / ms);
+            }
     }
     for (const std::uint32_t tokens : {512u, 2048u}) {
         const double ms = step_ms(decoder, 1, tokens, tokens - 1);
