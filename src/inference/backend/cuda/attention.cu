@@ -6,7 +6,7 @@
 namespace holdfast::cuda {
 namespace {
 
-__global__ void __launch_bounds__(attention_threads) attention_kernel(Attention a) {
+__global__ void __launch_bounds__(attention_threads, 3) attention_kernel(Attention a) {
     extern __shared__ __align__(1024) std::uint8_t shared[];
     AttentionWorker worker(a, blockIdx.x, blockIdx.y, shared);
     worker.load_queries();

@@ -77,41 +77,42 @@ public:
     // Query heads as rows of 64 dimensions; rows and dimensions that there are not are zeros.
     __device__ void load_queries() {
         const std::uint32_t dim = a_.cache_shape.head_dim;
-        for (std::uint32_t i = threadIdx.x; i < panels_ * attention_columns * block_k;
+        for (std::uint32_t i = threadIdx.x; i < panels_ * attention_columns * 8;
              i += attention_threads) {
-            const std::uint32_t head = i / block_k % attention_columns,
-                                d = i / block_k / attention_columns * block_k + i % block_k;
-            const bool there = head < group_ && d < dim;
-            *reinterpret_cast<std::uint16_t*>(
-                queries_ + i / block_k / attention_columns * attention_columns * 128 +
-                swizzled(head, i % block_k)) =
-                there
-                    ? a_.queries[(std::size_t{token_} * a_.heads + kv_head_ * group_ + head) * dim +
-                                 d]
-                    : 0;
+            const std::uint32_t panel = i / (attention_columns * 8),
+                                head = i / 8 % attention_columns;
+            const std::uint32_t d = panel * 64 + i % 8 * 8;
+            uint4 bits = {};
+            if (head < group_ && d < dim)
+                bits = *reinterpret_cast<const uint4*>(
+                    a_.queries + (std::size_t{token_} * a_.heads + kv_head_ * group_ + head) * dim +
+                    d);
+            *reinterpret_cast<uint4*>(queries_ + panel * attention_columns * 128 +
+                                      swizzled(head, i % 8 * 8)) = bits;
         }
     }
 
-    // Keys and values from `first` on as the cache has them, `keys` of them; zeros for positions
-    // that are not this token's to see.
-    __device__ void load_chunk(std::uint32_t first, std::uint32_t skipped = 0,
-                               std::uint32_t keys = key_chunk) {
-        const std::uint32_t pieces = panels_ * keys * 8;
-        for (std::uint32_t i = threadIdx.x; i < 2 * pieces; i += attention_threads) {
-            const bool value = i >= pieces;
-            const std::uint32_t piece = i % 8, key = skipped + i / 8 % keys,
-                                panel = i % pieces / 8 / keys;
-            uint4 bits = {};
-            if (first + key <= row_.position) {
-                const std::uint32_t block = a_.rows.tables[row_.table + (first + key) / 16];
-                bits = *reinterpret_cast<const uint4*>(
-                    a_.cache +
-                    cached_at(a_.cache_shape, block, key % 16, kv_head_, value, panel * 64) -
-                    swizzled(key % 16, 0) + key % 16 * 128 + piece * 16);
-            }
-            *reinterpret_cast<uint4*>((value ? values_ : keys_) + panel * panel_bytes + key * 128 +
-                                      piece * 16) = bits;
-        }
+    // The 128 keys and values from `first` on as the cache has them; zeros for positions that are
+    // not this token's to see.
+    __device__ void load_chunk(std::uint32_t first) {
+        const std::uint32_t keys = min(key_chunk, row_.position - first + 1);
+        for (std::uint32_t i = threadIdx.x; i < keys * panels_ * 16; i += attention_threads)
+            load_piece(first, i / (panels_ * 16), i % (panels_ * 16));
+        clear_values(keys);
+    }
+
+    // One key and value.
+    __device__ void load_key(std::uint32_t first, std::uint32_t key) {
+        for (std::uint32_t i = threadIdx.x; i < panels_ * 16; i += attention_threads)
+            load_piece(first, key, i);
+    }
+
+    // Values from `key` on are zeros, so that whatever stood there adds nothing, not even if it is
+    // no number. Their scores are masked.
+    __device__ void clear_values(std::uint32_t key) {
+        for (std::uint32_t panel = 0; panel < panels_; ++panel)
+            for (std::uint32_t i = key * 8 + threadIdx.x; i < key_chunk * 8; i += attention_threads)
+                *reinterpret_cast<uint4*>(values_ + panel * panel_bytes + i * 16) = uint4{};
     }
 
     __device__ void store(const Attended& all) const {
@@ -133,6 +134,18 @@ public:
     }
 
 private:
+    // 16 bytes of a key or a value, where the cache and shared memory have them in the same order.
+    __device__ void load_piece(std::uint32_t first, std::uint32_t key, std::uint32_t piece) {
+        const bool value = piece >= panels_ * 8;
+        const std::uint32_t panel = piece / 8 % panels_, slot = key % 16;
+        const std::uint32_t block = a_.rows.tables[row_.table + (first + key) / 16];
+        const std::uint8_t* from =
+            a_.cache + cached_at(a_.cache_shape, block, 0, kv_head_, value, panel * 64);
+        *reinterpret_cast<uint4*>((value ? values_ : keys_) + panel * panel_bytes + key * 128 +
+                                  piece % 8 * 16) =
+            *reinterpret_cast<const uint4*>(from + slot * 128 + piece % 8 * 16);
+    }
+
     // scores[m][i]: of key 32 * warp + 16 * m + g (+ 8 for i >= 2) and column 2 t + i % 2.
     __device__ void multiply_keys(std::uint32_t first, float (&scores)[2][4]) {
         const std::uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;

@@ -10,10 +10,10 @@
 namespace holdfast::cuda::hopper {
 namespace {
 
-constexpr std::uint32_t ranks = 8, pairs = sizeof(Attended) / 8;
+constexpr std::uint32_t ranks = 8, pieces = sizeof(Attended) / sizeof(uint4);
 
-// What the other blocks send: pairs of floats of each thread.
-using Sent = std::uint32_t[ranks - 1][pairs][attention_threads][2];
+// What the other blocks send, in pieces of each thread.
+using Sent = uint4[ranks - 1][pieces][attention_threads];
 
 // One warp asks for the blocks of 16 positions of a chunk: a lane for each block, panel and kind.
 __device__ void ask(const Attention& a, const AttentionWorker& worker, std::uint32_t first,
@@ -33,21 +33,19 @@ __device__ void ask(const Attention& a, const AttentionWorker& worker, std::uint
 }
 
 __device__ void send(const Attended& chunk, Sent& sent, Barrier* arrived, std::uint32_t rank) {
-    std::uint32_t words[pairs * 2];
-    memcpy(words, &chunk, sizeof words);
+    uint4 values[pieces];
+    memcpy(values, &chunk, sizeof values);
 #pragma unroll
-    for (std::uint32_t i = 0; i < pairs; ++i)
-        store_remote(&sent[rank - 1][i][threadIdx.x][0], arrived, 0, words[2 * i],
-                     words[2 * i + 1]);
+    for (std::uint32_t i = 0; i < pieces; ++i)
+        store_remote(&sent[rank - 1][i][threadIdx.x], arrived, 0, values[i]);
 }
 
 __device__ Attended received(const Sent& sent, std::uint32_t rank) {
-    std::uint32_t words[pairs * 2];
+    uint4 values[pieces];
 #pragma unroll
-    for (std::uint32_t i = 0; i < pairs * 2; ++i)
-        words[i] = sent[rank - 1][i / 2][threadIdx.x][i % 2];
+    for (std::uint32_t i = 0; i < pieces; ++i) values[i] = sent[rank - 1][i][threadIdx.x];
     Attended chunk;
-    memcpy(&chunk, words, sizeof words);
+    memcpy(&chunk, values, sizeof values);
     return chunk;
 }
 
@@ -68,23 +66,30 @@ __global__ void __launch_bounds__(attention_threads)
     cluster_arrive();
     let_next_begin();
     if (threadIdx.x < 32 && rank < chunks) ask(a, worker, rank * key_chunk, blockIdx.z, &come);
+    const auto take = [&](std::uint32_t round) {
+        barrier_wait(&come, round % 2);
+        const std::uint32_t keys = worker.row().position - (round * ranks + rank) * key_chunk + 1;
+        if (keys < key_chunk) worker.clear_values(keys);
+    };
+    if (rank < chunks) take(0);
     wait_for_previous();
     worker.load_queries();
     cluster_wait();
     Attended all;
     for (std::uint32_t round = 0; round * ranks < chunks; ++round) {
-        const std::uint32_t here = min(chunks - round * ranks, ranks), chunk = round * ranks + rank;
+        const std::uint32_t here = min(chunks - round * ranks, ranks);
+        const std::uint32_t first = (round * ranks + rank) * key_chunk;
         if (rank == 0 && threadIdx.x == 0 && here > 1)
             barrier_expect(&arrived, (here - 1) * sizeof(Sent) / (ranks - 1));
         if (rank < here) {
-            if (round > 0 && threadIdx.x < 32) ask(a, worker, chunk * key_chunk, blockIdx.z, &come);
-            barrier_wait(&come, round % 2);
-            // The newest key is younger than the copy, and what stands behind it is not this
-            // token's.
-            const std::uint32_t newest = worker.row().position - chunk * key_chunk;
-            if (newest < key_chunk)
-                worker.load_chunk(chunk * key_chunk, newest, key_chunk - newest);
-            const Attended made = worker.attend(chunk * key_chunk);
+            if (round > 0) {
+                if (threadIdx.x < 32) ask(a, worker, first, blockIdx.z, &come);
+                take(round);
+            }
+            // The newest key is younger than what was copied.
+            if (worker.row().position - first < key_chunk)
+                worker.load_key(first, worker.row().position - first);
+            const Attended made = worker.attend(first);
             if (rank == 0)
                 all.merge(made);
             else

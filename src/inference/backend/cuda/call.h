@@ -11,6 +11,9 @@ namespace holdfast::cuda {
 // instance that owns it must end (docs/gpu.md).
 base::Result<> succeeded(int status, std::string_view what);
 
+// Until everything that was launched has ended.
+base::Result<> finished(std::string_view what);
+
 // What the launches before it have left behind.
 base::Result<> launched(std::string_view what);
 

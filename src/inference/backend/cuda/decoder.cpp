@@ -32,11 +32,6 @@ base::Result<> check(const DecoderShape& shape, const DecoderLimits& limits) {
     return {};
 }
 
-template <class T>
-std::span<const std::byte> bytes_of(const std::vector<T>& values) {
-    return std::as_bytes(std::span(values));
-}
-
 }  // namespace
 
 // Rows of a model's matrix are rows [first, first + rows) of the order from which `to` was packed.
@@ -110,10 +105,14 @@ base::Result<> Decoder::reserve_all() {
     const std::size_t table_max = (shape_.positions + block_positions - 1) / block_positions;
     HF_TRY(take(tables_, limits_.slices * table_max * sizeof(std::uint32_t)));
     HF_TRY(take(columns_, limits_.logits * sizeof(std::uint32_t)));
-    host_rows_.reserve(limits_.tokens);
-    host_tables_.reserve(limits_.slices * table_max);
-    host_columns_.reserve(limits_.logits);
-    host_logits_.resize(std::size_t{limits_.logits} * shape_.vocab);
+    const auto mirror = [](PinnedMemory& host, const DeviceMemory& device) -> base::Result<> {
+        HF_TRY_ASSIGN(host, PinnedMemory::reserve(device.bytes()));
+        return {};
+    };
+    HF_TRY(mirror(host_rows_, rows_));
+    HF_TRY(mirror(host_tables_, tables_));
+    HF_TRY(mirror(host_columns_, columns_));
+    HF_TRY(mirror(host_logits_, logits_));
     return {};
 }
 
@@ -202,33 +201,34 @@ base::Result<> Decoder::upload_rotary(std::uint32_t first, std::span<const float
 // --- A step
 // ----------------------------------------------------------------------------------------
 
-base::Result<> Decoder::stage(std::span<const Slice> slices) {
-    host_rows_.clear();
-    host_tables_.clear();
-    host_columns_.clear();
-    for (const Slice& slice : slices) {
-        const auto table = static_cast<std::uint32_t>(host_tables_.size());
-        const auto end = slice.position + static_cast<std::uint32_t>(slice.tokens.size());
-        const std::size_t blocks = (end + block_positions - 1) / block_positions;
-        HF_ASSERT(end <= shape_.positions && slice.blocks.size() >= blocks &&
-                  slice.logits <= slice.tokens.size());
-        for (const std::uint32_t block : slice.blocks.first(blocks)) {
-            HF_ASSERT(block < limits_.blocks);
-            host_tables_.push_back(block);
-        }
-        for (std::size_t i = 0; i < slice.tokens.size(); ++i) {
-            const std::int32_t token = slice.tokens[i];
-            HF_ASSERT(token >= 0 && static_cast<std::uint32_t>(token) < shape_.vocab);
-            if (i + slice.logits >= slice.tokens.size())
-                host_columns_.push_back(static_cast<std::uint32_t>(host_rows_.size()));
-            host_rows_.push_back({token, slice.position + static_cast<std::uint32_t>(i), table});
-        }
+void Decoder::stage(const Slice& slice) {
+    const auto size = static_cast<std::uint32_t>(slice.tokens.size());
+    const std::uint32_t end = slice.position + size;
+    const std::uint32_t blocks = (end + block_positions - 1) / block_positions;
+    HF_ASSERT(end <= shape_.positions && slice.blocks.size() >= blocks && slice.logits <= size);
+    HF_ASSERT(size <= limits_.tokens - tokens_ && slice.logits <= limits_.logits - columns_size_);
+    const auto rows = host_rows_.values<Row>(limits_.tokens);
+    const auto columns = host_columns_.values<std::uint32_t>(limits_.logits);
+    for (std::uint32_t i = 0; i < size; ++i) {
+        const std::int32_t token = slice.tokens[i];
+        HF_ASSERT(token >= 0 && static_cast<std::uint32_t>(token) < shape_.vocab);
+        if (i + slice.logits >= size) columns[columns_size_++] = tokens_;
+        rows[tokens_++] = {token, slice.position + i, tables_size_};
     }
-    HF_ASSERT(host_rows_.size() <= limits_.tokens && host_columns_.size() <= limits_.logits &&
-              slices.size() <= limits_.slices);
-    HF_TRY(rows_.write(0, bytes_of(host_rows_)));
-    HF_TRY(tables_.write(0, bytes_of(host_tables_)));
-    return columns_.write(0, bytes_of(host_columns_));
+    const auto tables = host_tables_.values<std::uint32_t>(tables_size_ + blocks);
+    for (const std::uint32_t block : slice.blocks.first(blocks)) {
+        HF_ASSERT(block < limits_.blocks);
+        tables[tables_size_++] = block;
+    }
+}
+
+base::Result<> Decoder::stage(std::span<const Slice> slices) {
+    HF_ASSERT(slices.size() <= limits_.slices);
+    tokens_ = tables_size_ = columns_size_ = 0;
+    for (const Slice& slice : slices) stage(slice);
+    HF_TRY(rows_.write_later(std::as_bytes(host_rows_.values<Row>(tokens_))));
+    HF_TRY(tables_.write_later(std::as_bytes(host_tables_.values<std::uint32_t>(tables_size_))));
+    return columns_.write_later(std::as_bytes(host_columns_.values<std::uint32_t>(columns_size_)));
 }
 
 Rows Decoder::rows(std::uint32_t tokens) const {
@@ -307,7 +307,7 @@ base::Result<> Decoder::compute(std::uint32_t tokens) const {
         HF_TRY(succeeded(launch(swiglu(layer, tokens), nullptr), "gate and up"));
         HF_TRY(succeeded(launch(down(layer, tokens), nullptr), "down"));
     }
-    Logits head = logits(static_cast<std::uint32_t>(host_columns_.size()));
+    Logits head = logits(columns_size_);
     head.product.columns = static_cast<const std::uint32_t*>(columns_.data());
     return succeeded(launch(head, nullptr), "head");
 }
@@ -344,15 +344,15 @@ base::Result<> Decoder::prepare() {
 
 base::Result<std::span<const float>> Decoder::forward(std::span<const Slice> slices) {
     HF_TRY(stage(slices));
-    const auto tokens = static_cast<std::uint32_t>(host_rows_.size());
     const bool token_each = std::ranges::all_of(
         slices, [](const Slice& slice) { return slice.tokens.size() == 1 && slice.logits == 1; });
-    if (token_each && tokens > 0 && tokens <= graphs_.size())
-        HF_TRY(graphs_[tokens - 1].launch());
+    if (token_each && tokens_ > 0 && tokens_ <= graphs_.size())
+        HF_TRY(graphs_[tokens_ - 1].launch());
     else
-        HF_TRY(compute(tokens));
-    const auto logits = std::span(host_logits_).first(host_columns_.size() * shape_.vocab);
-    HF_TRY(logits_.read(0, std::as_writable_bytes(logits)));
+        HF_TRY(compute(tokens_));
+    const auto logits = host_logits_.values<float>(std::size_t{columns_size_} * shape_.vocab);
+    HF_TRY(logits_.read_later(std::as_writable_bytes(logits)));
+    HF_TRY(finished("a step"));
     return logits;
 }
 

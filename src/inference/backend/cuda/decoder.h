@@ -76,6 +76,7 @@ private:
     MatrixShape matrix_shape(Role role) const;
     Place place_of(Matrix matrix, std::uint32_t layer);
     base::Result<> reserve_all();
+    void stage(const Slice& slice);
     base::Result<> stage(std::span<const Slice> slices);
     base::Result<> compute(std::uint32_t tokens) const;
     base::Result<> record_step(std::uint32_t tokens, Stream stream) const;
@@ -101,10 +102,9 @@ private:
     DeviceMemory h_, x_, squares_, queries_, attention_, swiglu_, logits_;
     DeviceMemory rows_, tables_, columns_;
     std::vector<Graph> graphs_;  // of steps of 1, 2, ... sequences with a token each
-    // Of the step that is under way.
-    std::vector<Row> host_rows_;
-    std::vector<std::uint32_t> host_tables_, host_columns_;
-    std::vector<float> host_logits_;
+    // Of the step that is under way, in pinned memory, and how much of it is used.
+    PinnedMemory host_rows_, host_tables_, host_columns_, host_logits_;
+    std::uint32_t tokens_ = 0, tables_size_ = 0, columns_size_ = 0;
 };
 
 }  // namespace holdfast::cuda

@@ -45,6 +45,10 @@ base::Result<> succeeded(int status, std::string_view what) {
                       cudaGetErrorName(error));
 }
 
+base::Result<> finished(std::string_view what) {
+    return succeeded(cudaStreamSynchronize(nullptr), what);
+}
+
 base::Result<> launched(std::string_view what) { return succeeded(cudaGetLastError(), what); }
 
 base::Result<std::vector<DeviceInfo>> devices() {

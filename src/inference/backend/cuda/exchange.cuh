@@ -96,7 +96,7 @@ __device__ __forceinline__ void cluster_wait() {
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// Writes 8 bytes into the shared memory of block `rank` and counts them on its barrier. `at` and
+// Writes into the shared memory of block `rank` and counts the bytes on its barrier. `at` and
 // `barrier` are addresses of this block's own shared memory, at the same place as there.
 __device__ __forceinline__ void store_remote(void* at, Barrier* barrier, std::uint32_t rank,
                                              std::uint32_t first, std::uint32_t second) {
@@ -106,6 +106,18 @@ __device__ __forceinline__ void store_remote(void* at, Barrier* barrier, std::ui
         "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [place], {%3, %4}, [done]; "
         "}" ::"r"(shared_address(at)),
         "r"(shared_address(barrier)), "r"(rank), "r"(first), "r"(second)
+        : "memory");
+}
+
+__device__ __forceinline__ void store_remote(void* at, Barrier* barrier, std::uint32_t rank,
+                                             const uint4& values) {
+    asm volatile(
+        "{ .reg .b32 place, done; mapa.shared::cluster.u32 place, %0, %2;\n"
+        "mapa.shared::cluster.u32 done, %1, %2;\n"
+        "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [place], {%3, %4, %5, %6},"
+        " [done]; }" ::"r"(shared_address(at)),
+        "r"(shared_address(barrier)), "r"(rank), "r"(values.x), "r"(values.y), "r"(values.z),
+        "r"(values.w)
         : "memory");
 }
 

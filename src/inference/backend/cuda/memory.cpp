@@ -43,10 +43,33 @@ base::Result<> DeviceMemory::read(std::size_t offset, std::span<std::byte> bytes
                      "reading device memory");
 }
 
+base::Result<> DeviceMemory::write_later(std::span<const std::byte> pinned) {
+    HF_ASSERT(pinned.size() <= bytes_);
+    return succeeded(cudaMemcpyAsync(data_, pinned.data(), pinned.size(), cudaMemcpyHostToDevice),
+                     "writing device memory");
+}
+
+base::Result<> DeviceMemory::read_later(std::span<std::byte> pinned) const {
+    HF_ASSERT(pinned.size() <= bytes_);
+    return succeeded(cudaMemcpyAsync(pinned.data(), data_, pinned.size(), cudaMemcpyDeviceToHost),
+                     "reading device memory");
+}
+
 base::Result<> DeviceMemory::fill(std::uint8_t value) {
     if (bytes_ == 0) return {};
     HF_TRY(succeeded(cudaMemset(data_, value, bytes_), "filling device memory"));
     return succeeded(cudaDeviceSynchronize(), "filling device memory");
+}
+
+PinnedMemory::~PinnedMemory() {
+    if (data_ != nullptr) static_cast<void>(cudaFreeHost(data_));
+}
+
+base::Result<PinnedMemory> PinnedMemory::reserve(std::size_t bytes) {
+    PinnedMemory memory;
+    HF_TRY(succeeded(cudaMallocHost(&memory.data_, bytes), "reserving pinned memory"));
+    memory.bytes_ = bytes;
+    return memory;
 }
 
 }  // namespace holdfast::cuda

@@ -57,13 +57,9 @@ public:
         draw(Vector::last_norm, 0, shape.hidden, 1);
         draw(Matrix::embedding, 0, shape.vocab, shape.hidden);
         draw(Matrix::head, 0, shape.vocab, shape.hidden);
-        const std::uint32_t half = shape.head_dim / 2;
-        for (std::uint32_t position = 0; position < shape.positions; ++position)
-            for (const bool sine : {false, true})
-                for (std::uint32_t i = 0; i < half; ++i) {
-                    const double angle = position * std::pow(10'000.0, -1.0 * i / half);
-                    turns_.push_back(static_cast<float>(sine ? std::sin(angle) : std::cos(angle)));
-                }
+        // Any pair of numbers will do for a turn, and these are the same with every C library.
+        turns_.resize(std::size_t{shape.positions} * shape.head_dim);
+        for (float& turn : turns_) turn = noise_.even();
     }
 
     // Everything that was drawn, in pieces of uneven size.

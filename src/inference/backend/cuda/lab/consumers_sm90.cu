@@ -185,9 +185,10 @@ __device__ void produce(const Step& s, std::uint8_t* ring, Barrier* full, Barrie
 // Hands 1,536 values to everybody: each block writes its own, everybody reads all, as bf16 operand.
 template <class Kind>
 __device__ void boundary(const Step& s, std::uint8_t* x, std::uint32_t number, float value) {
-    const std::uint32_t workers = blockDim.x - 32, share = (hidden + gridDim.x - 1) / gridDim.x;
-    const std::uint32_t mine = blockIdx.x * share + threadIdx.x;
-    const bool writes = threadIdx.x < share && mine < hidden;
+    // Every block writes some: one that nobody waits for may be overtaken, and then waits for ever.
+    const std::uint32_t workers = blockDim.x - 32;
+    const std::uint32_t mine = blockIdx.x * hidden / gridDim.x + threadIdx.x;
+    const bool writes = mine < (blockIdx.x + 1) * hidden / gridDim.x;
     std::uint64_t* words = s.words + number % 2 * std::size_t{hidden};
     const auto keep_pair = [&](std::uint32_t k, float first, float second) {
         *reinterpret_cast<std::uint32_t*>(x + k / block_k * Kind::n * 128 +

@@ -54,12 +54,16 @@ __device__ void stream_beside(const Exchange& e, std::uint8_t* ring, Barrier* fu
     atomicAdd(e.copies, asked);
 }
 
+// Every block writes some: one that nobody waits for may be overtaken, and then waits for ever.
+__device__ std::uint32_t first_of(const Exchange& e, std::uint32_t block) {
+    return block * e.words / gridDim.x;
+}
+
 __device__ std::uint32_t round_by_words(const Exchange& e, std::uint32_t round,
                                         std::uint32_t workers) {
     std::uint64_t* buffer = e.places + round % 2 * std::size_t{words_max};
-    const std::uint32_t share = (e.words + gridDim.x - 1) / gridDim.x;
-    const std::uint32_t mine = blockIdx.x * share + threadIdx.x;
-    if (threadIdx.x < share && mine < e.words)
+    const std::uint32_t mine = first_of(e, blockIdx.x) + threadIdx.x;
+    if (mine < first_of(e, blockIdx.x + 1))
         for (std::uint32_t i = 0; i < e.replicas; ++i)
             store_word(buffer + i * 2 * words_max + mine, mine + round, round + 1);
     buffer += blockIdx.x % e.replicas * 2 * words_max;
@@ -74,9 +78,8 @@ __device__ std::uint32_t round_by_words(const Exchange& e, std::uint32_t round,
 __device__ std::uint32_t round_by_counter(const Exchange& e, std::uint32_t round,
                                           std::uint32_t workers) {
     auto* buffer = reinterpret_cast<std::uint32_t*>(e.places + round % 2 * std::size_t{words_max});
-    const std::uint32_t share = (e.words + gridDim.x - 1) / gridDim.x;
-    const std::uint32_t mine = blockIdx.x * share + threadIdx.x;
-    if (threadIdx.x < share && mine < e.words)
+    const std::uint32_t mine = first_of(e, blockIdx.x) + threadIdx.x;
+    if (mine < first_of(e, blockIdx.x + 1))
         asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(buffer + mine), "r"(mine + round)
                      : "memory");
     named_barrier(1, workers);

@@ -111,12 +111,12 @@ double step_ms(Decoder& decoder, std::uint32_t sequences, std::uint32_t tokens,
 
 void steps() {
     Decoder decoder = require(Decoder::reserve(
-        shape, {.tokens = 4096, .logits = 256, .slices = 256, .blocks = 256 * 65}));
+        shape, {.tokens = 4096, .logits = 256, .slices = 256, .blocks = 256 * 70}));
     upload_all(decoder);
     for (const bool graphs : {false, true}) {
         if (graphs) require(decoder.prepare());
         for (const std::uint32_t sequences : {1u, 2u, 4u, 8u, 64u, 256u})
-            for (const std::uint32_t depth : {16u, 1024u}) {
+            for (const std::uint32_t depth : {16u, 960u, 1088u}) {
                 if (graphs && sequences > 8) continue;
                 const double ms = step_ms(decoder, sequences, 1, depth);
                 fmt::print("  decode {:3} sequences at {:5}{}: {:8.3f} ms, {:8.0f} tokens/s\n",
