@@ -9,8 +9,8 @@
 # (with bf16 dot products too) and *_amx.cpp (with AMX for bf16 too) are compiled for that instruction
 # set, chosen at run time.
 # Files *.cu are CUDA kernels (cmake/kernels.cmake), *_test.cu those of the test program. `CUDA` names
-# the .cpp files that only exist with them; where the compiler is not set up they are left out, and
-# *_none.cpp stands in for them.
+# the .cpp files of a room that only exist with them; where the compiler is not set up they are left
+# out, and *_none.cpp stands in for them.
 function(room_target result name)
   string(REGEX REPLACE "^[^/]*/" "" room ${name})
   string(REPLACE "/" "_" room ${room})
@@ -22,12 +22,12 @@ function(holdfast_room name)
   room_target(target ${name})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   file(GLOB kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cu)
-  if(HOLDFAST_NVCC)
-    list(FILTER sources EXCLUDE REGEX "_none\\.cpp$")
-  else()
+  if(NOT HOLDFAST_NVCC)
     set(kernels)
     list(TRANSFORM ROOM_CUDA PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
     list(REMOVE_ITEM sources "" ${ROOM_CUDA})
+  elseif(ROOM_CUDA)
+    list(FILTER sources EXCLUDE REGEX "_none\\.cpp$")
   endif()
   set(test_kernels ${kernels})
   list(FILTER test_kernels INCLUDE REGEX "_test\\.cu$")
