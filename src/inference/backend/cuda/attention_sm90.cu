@@ -15,49 +15,22 @@ constexpr std::uint32_t ranks = 8, pieces = sizeof(Attended) / sizeof(uint4);
 // What the other blocks send, in pieces of each thread.
 using Sent = uint4[ranks - 1][pieces][attention_threads];
 
-// What one warp asks for, a lane for each block of 16 positions, panel, and keys or values.
-class Asker {
-public:
-    __device__ Asker(const Attention& a, const AttentionWorker& worker, std::uint32_t kv_head,
-                     Barrier* barrier)
-        : a_(a), worker_(worker), kv_head_(kv_head), barrier_(barrier) {}
-
-    // The chunk that begins at `first`, into shared memory.
-    __device__ void chunk(std::uint32_t first) const {
-        if (threadIdx.x == 0) barrier_expect(barrier_, pieces(first) * piece_bytes);
-        __syncwarp();
-        for (std::uint32_t i = threadIdx.x; i < pieces(first); i += 32) {
-            const std::uint32_t block = i / (panels() * 2), panel = i / 2 % panels();
-            std::uint8_t* to = i % 2 == 1 ? worker_.values() : worker_.keys();
-            bulk_copy(to + panel * panel_bytes + block * piece_bytes, piece(first, i), piece_bytes,
-                      barrier_);
-        }
+// One warp asks for the blocks of 16 positions of a chunk: a lane for each block, panel and kind.
+__device__ void ask(const Attention& a, const AttentionWorker& worker, std::uint32_t first,
+                    std::uint32_t kv_head, Barrier* barrier) {
+    const std::uint32_t panels = a.cache_shape.panels(), lane = threadIdx.x;
+    const std::uint32_t blocks = min(key_chunk, worker.row().position - first + 1 + 15) / 16;
+    if (lane == 0) barrier_expect(barrier, blocks * panels * 2 * 2048);
+    __syncwarp();
+    for (std::uint32_t i = lane; i < blocks * panels * 2; i += 32) {
+        const std::uint32_t block = i / (panels * 2), panel = i / 2 % panels;
+        const bool value = i % 2 == 1;
+        const std::uint32_t number = a.rows.tables[worker.row().table + first / 16 + block];
+        bulk_copy((value ? worker.values() : worker.keys()) + panel * panel_bytes + block * 2048,
+                  a.cache + cached_at(a.cache_shape, number, 0, kv_head, value, panel * 64), 2048,
+                  barrier);
     }
-
-    // The same, only nearer.
-    __device__ void nearer(std::uint32_t first) const {
-        for (std::uint32_t i = threadIdx.x; i < pieces(first); i += 32)
-            bulk_prefetch(piece(first, i), piece_bytes);
-    }
-
-private:
-    static constexpr std::uint32_t piece_bytes = 2048;
-
-    __device__ std::uint32_t panels() const { return a_.cache_shape.panels(); }
-    __device__ std::uint32_t pieces(std::uint32_t first) const {
-        return (min(key_chunk, worker_.row().position - first + 1) + 15) / 16 * panels() * 2;
-    }
-    __device__ const std::uint8_t* piece(std::uint32_t first, std::uint32_t i) const {
-        const std::uint32_t block = i / (panels() * 2), panel = i / 2 % panels();
-        const std::uint32_t number = a_.rows.tables[worker_.row().table + first / 16 + block];
-        return a_.cache + cached_at(a_.cache_shape, number, 0, kv_head_, i % 2 == 1, panel * 64);
-    }
-
-    const Attention& a_;
-    const AttentionWorker& worker_;
-    std::uint32_t kv_head_;
-    Barrier* barrier_;
-};
+}
 
 __device__ void send(const Attended& chunk, Sent& sent, Barrier* arrived, std::uint32_t rank) {
     uint4 values[pieces];
@@ -92,14 +65,7 @@ __global__ void __launch_bounds__(attention_threads)
     __syncthreads();
     cluster_arrive();
     let_next_begin();
-    const Asker asker(a, worker, blockIdx.z, &come);
-    const auto ask = [&](std::uint32_t round) {
-        if (threadIdx.x >= 32) return;
-        asker.chunk((round * ranks + rank) * key_chunk);
-        const std::uint32_t next = (round + 1) * ranks + rank;
-        if (next < chunks) asker.nearer(next * key_chunk);
-    };
-    if (rank < chunks) ask(0);
+    if (threadIdx.x < 32 && rank < chunks) ask(a, worker, rank * key_chunk, blockIdx.z, &come);
     const auto take = [&](std::uint32_t round) {
         barrier_wait(&come, round % 2);
         const std::uint32_t keys = worker.row().position - (round * ranks + rank) * key_chunk + 1;
@@ -117,7 +83,7 @@ __global__ void __launch_bounds__(attention_threads)
             barrier_expect(&arrived, (here - 1) * sizeof(Sent) / (ranks - 1));
         if (rank < here) {
             if (round > 0) {
-                ask(round);
+                if (threadIdx.x < 32) ask(a, worker, first, blockIdx.z, &come);
                 take(round);
             }
             // The newest key is younger than what was copied.

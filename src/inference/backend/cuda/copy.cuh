@@ -108,10 +108,6 @@ __device__ __forceinline__ void bulk_stored() {
     asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
 }
 
-__device__ __forceinline__ void bulk_prefetch(const void* global, std::uint32_t bytes) {
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
-}
-
 // Programmatic launches: a kernel may begin when every block of the one before it has called
 // `let_next_begin`, and sees what that one and all before it wrote when `wait_for_previous`
 // returns. Until then it may read only what no kernel of the chain writes, and write nothing.
