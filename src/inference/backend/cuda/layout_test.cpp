@@ -54,7 +54,7 @@ TEST(Layout, SegmentsCoverAllBlocksOnceInOrder) {
 
 TEST(Layout, PartnersStandEightRowsApart) {
     for (const std::uint32_t half : {16u, 32u, 64u, 8960u}) {
-        std::vector<std::uint32_t> rows(4 * half);
+        std::vector<std::uint32_t> rows(std::size_t{4} * half);
         for (std::uint32_t at = 0; at < rows.size(); ++at) rows[at] = paired_row(at, half);
         for (std::uint32_t at = 0; at < rows.size(); at += 16)
             for (std::uint32_t i = at; i < at + 8; ++i) EXPECT_EQ(rows[i + 8], rows[i] + half);

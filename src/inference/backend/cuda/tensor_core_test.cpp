@@ -54,7 +54,7 @@ protected:
     void SetUp() override {
         HF_NEEDS_DEVICE();
         for (DeviceMemory* memory : {&a_device_, &b_device_, &d_device_}) {
-            auto reserved = DeviceMemory::reserve(columns_max * k_max * sizeof(float));
+            auto reserved = DeviceMemory::reserve(std::size_t{columns_max} * k_max * sizeof(float));
             ASSERT_TRUE(reserved) << reserved.error().what;
             *memory = std::move(*reserved);
         }
