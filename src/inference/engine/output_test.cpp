@@ -69,7 +69,10 @@ TEST(Output, FinishesWithLengthAndShowsWhatItHeldBack) {
 }
 
 TEST(Output, ShowsEverythingHeldBackWhenAnEndIdComes) {
-    const OutputRules rules{.stop = {"xyz"}, .splits_reasoning = true, .starts_thinking = true};
+    const OutputRules rules{.stop = {"xyz"},
+                            .stop_in_reasoning = true,
+                            .splits_reasoning = true,
+                            .starts_thinking = true};
     EXPECT_EQ(show(rules, {'a', 'x', 'y', eos}).reasoning, "axy");
     EXPECT_EQ(show(rules, {'a', '<', '/', 't', eos}).reasoning, "a</t");
     EXPECT_EQ(show(rules, {'x', FakeTokenizer::half, eos}).reasoning, "x\xEF\xBF\xBD");
