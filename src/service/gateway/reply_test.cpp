@@ -54,7 +54,7 @@ chat::Event said(const Journal::Ids& ids) {
 class ReplyTest : public GatewayTest<NoInstance> {
 protected:
     ReplyTest() : GatewayTest(std::chrono::milliseconds(1)) {
-        request_ = *dialect_.parse(body_);
+        request_ = *dialect_.routes.front().parse(body_);
         context_.allowance.pings = options_.pings;
         context_.record.guarantee = Guarantee::exact;
     }
@@ -81,7 +81,7 @@ protected:
                         .entry = id,
                         .record = {}};
         context.record.guarantee = Guarantee::exact;
-        const auto request = dialect_.parse(journal_.body(*id));
+        const auto request = dialect_.routes.front().parse(journal_.body(*id));
         Reply reply(context, *request, dialect_,
                     {journal_.answer_id(*id), journal_.created(*id), journal_.model(*id)});
         reply.skip(known);
