@@ -12,7 +12,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("HOLDFAST_BINARY", ROOT / "build" / "holdfast"))
+BINARY = pathlib.Path(os.environ.get("TESTED_BINARY", ROOT / "build" / "holdfast"))
 MODEL = ROOT / "models" / "tiny-r1"
 
 

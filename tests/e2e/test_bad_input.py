@@ -17,8 +17,8 @@ def chat(target, body, headers=None):
 
 @pytest.mark.parametrize("change, param", [
     ({"temperature": -1}, "temperature"), ({"temperature": 1e308}, "temperature"), ({"temperature": "1"}, "temperature"),
-    ({"top_p": 0}, "top_p"), ({"top_p": 2}, "top_p"), ({"n": 0}, "n"), ({"n": 10**9}, "n"),
-    ({"max_tokens": -1}, "max_tokens"), ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": 2**63}, "max_tokens"),
+    ({"top_p": -0.1}, "top_p"), ({"top_p": 2}, "top_p"), ({"n": 0}, "n"), ({"n": 10**9}, "n"),
+    ({"max_tokens": -2}, "max_tokens"), ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": 2**63}, "max_tokens"),
     ({"max_tokens": 1.5}, "max_tokens"), ({"max_tokens": "10"}, "max_tokens"), ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
     ({"logit_bias": {"999999999": 1}}, "logit_bias"), ({"stop": 5}, "stop"), ({"seed": "x"}, "seed"),
     ({"messages": []}, "messages"), ({"messages": "hi"}, "messages"), ({"messages": None}, "messages"),
