@@ -51,13 +51,13 @@ void Output::show(const chat::ReasoningSplitter::Parts& parts, Text& text) {
         end(chat::FinishReason::stop, text);
 }
 
-bool Output::show_until_stop(std::string_view part, text::StopMatcher& stops,
+bool Output::show_until_stop(std::string_view part, chat::StopMatcher& stops,
                              std::string& shown) const {
     if (rules_.stop.empty() || tokens_ <= rules_.min_tokens) {
         shown += part;
         return false;
     }
-    const text::StopMatcher::Output matched = stops.feed(part);
+    const chat::StopMatcher::Output matched = stops.feed(part);
     shown += matched.text;
     return matched.stopped;
 }

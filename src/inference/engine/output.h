@@ -9,7 +9,7 @@
 #include "common/chat/event.h"
 #include "common/chat/reasoning.h"
 #include "common/chat/request.h"
-#include "inference/text/splitter.h"
+#include "common/chat/stop_matcher.h"
 #include "inference/text/tokenizer.h"
 
 namespace holdfast::engine {
@@ -55,14 +55,14 @@ public:
 private:
     chat::ReasoningSplitter::Parts split(std::string_view visible);
     void show(const chat::ReasoningSplitter::Parts& parts, Text& text);
-    bool show_until_stop(std::string_view part, text::StopMatcher& stops, std::string& shown) const;
+    bool show_until_stop(std::string_view part, chat::StopMatcher& stops, std::string& shown) const;
     void flush_held_back(Text& text);
     void end(chat::FinishReason reason, Text& text);
 
     OutputRules rules_;
     text::Detokenizer detokenizer_;
     chat::ReasoningSplitter splitter_;
-    text::StopMatcher reasoning_stops_, content_stops_;
+    chat::StopMatcher reasoning_stops_, content_stops_;
     std::uint32_t tokens_ = 0, reasoning_tokens_ = 0;
     std::optional<chat::FinishReason> finish_;
 };

@@ -1,5 +1,5 @@
-// Stop strings in detokenized text. All state is rebuilt by feeding the same ids again: that is
-// what a resume does.
+// Stop strings in text. All state is rebuilt by feeding the same text again: that is what a resume
+// does.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace holdfast::text {
+namespace holdfast::chat {
 
 // Finds the stop string that is complete first in a stream, holding back what might become one. If
 // several end at the same byte, the longest counts. Each feed must consist of whole characters, and
@@ -40,4 +40,4 @@ private:
     bool stopped_ = false;
 };
 
-}  // namespace holdfast::text
+}  // namespace holdfast::chat

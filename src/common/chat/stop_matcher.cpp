@@ -1,9 +1,9 @@
-#include "inference/text/splitter.h"
+#include "common/chat/stop_matcher.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace holdfast::text {
+namespace holdfast::chat {
 
 StopMatcher::StopMatcher(std::vector<std::string> stops) {
     for (std::string& stop : stops)
@@ -55,4 +55,4 @@ std::string StopMatcher::flush() {
     return std::exchange(pending_, {});
 }
 
-}  // namespace holdfast::text
+}  // namespace holdfast::chat

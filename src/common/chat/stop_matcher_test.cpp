@@ -1,10 +1,10 @@
-#include "inference/text/splitter.h"
+#include "common/chat/stop_matcher.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-namespace holdfast::text {
+namespace holdfast::chat {
 namespace {
 
 struct Stopped {
@@ -98,4 +98,4 @@ TEST(StopMatcher, AgreesWithSearchingTheWholeTextHoweverItIsCut) {
     }
 }
 
-}  // namespace holdfast::text
+}  // namespace holdfast::chat
