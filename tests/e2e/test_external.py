@@ -57,29 +57,13 @@ def test_answers_of_both_kinds_have_one_form(front, kind, body):
     assert answer.complaint() is None
     assert answer.reasoning == "".join(external.THINKING)
     assert answer.content == "".join(external.ANSWER)
-    assert answer.resume == "same-model"
+    assert answer.resume == "restart"  # they offer nothing that an answer could go on from
     assert answer.usage["completion_tokens"] == 40
 
 
-@pytest.mark.parametrize("kind", ["vllm", "llama-server"])
-@pytest.mark.parametrize("cut", [0, 1, 7, 20, 21, 39])
-def test_a_lost_connection_is_carried_on_from_the_text(front, kind, cut):
-    server = external.External(kind, break_after=[cut])
-    target = front(server, external.External(kind, break_after=[None]))
-    for _ in range(200):  # ties between the two are broken by chance: until the one that breaks was asked
-        answer = ask(target, STREAM)
-        assert answer.complaint() is None
-        assert answer.reasoning == "".join(external.THINKING)
-        assert answer.content == "".join(external.ANSWER)
-        assert answer.roles == 1
-        assert answer.usage["completion_tokens"] == 40 and answer.usage["prompt_tokens"] == 10
-        if not server.break_after:
-            break
-    assert not server.break_after
-
-
-def test_a_server_that_cannot_continue_ends_the_stream_with_one_error_event(front):
-    target = front(external.External("openai", break_after=[5]))
+@pytest.mark.parametrize("kind", ["vllm", "llama-server", "openai"])
+def test_a_server_that_cannot_continue_ends_the_stream_with_one_error_event(front, kind):
+    target = front(external.External(kind, break_after=[5]))
     answer = ask(target, STREAM)
     assert answer.resume == "restart"
     assert answer.error.startswith("error event") and answer.reasoning == "".join(external.THINKING[:5])

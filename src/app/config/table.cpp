@@ -254,6 +254,12 @@ const std::array settings_table{
             .help = "an instance that has work and makes no progress for that long is hung",
             .least = "20ms",
             .most = "10min"},
+    Setting{.name = "health.trial_silence_max",
+            .member = at<&S::gateway, &G::health, &H::trial_silence_max>,
+            .help = "an instance that somebody else runs, whose answers have stood still for "
+                    "progress_silence_max and that says not one token for that long, is hung",
+            .least = "20ms",
+            .most = "10min"},
     Setting{.name = "health.sick_max",
             .member = at<&S::gateway, &G::health, &H::sick_max>,
             .help = "failures in a row after which an instance gets no requests",

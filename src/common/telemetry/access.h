@@ -21,7 +21,7 @@ struct AccessRecord {
     std::string_view finish;    // finish reason
     std::string_view instance;  // the one that ended the answer
     std::uint32_t attempts = 0;
-    std::string_view guarantee;  // "exact", "same-model", "restart"
+    std::string_view guarantee;  // "exact", "exact-text", "same-model", "restart"
     bool client_gone = false;
     std::optional<std::uint32_t> prompt_tokens, completion_tokens, reasoning_tokens;
     std::optional<std::chrono::milliseconds> queue_ms, first_token_ms;

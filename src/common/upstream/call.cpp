@@ -87,10 +87,7 @@ private:
         for (const chat::Message& message : messages) {
             write_message(role_name(message.role), message.content, message.reasoning);
         }
-        const bool is_open = goes_on_ && kind_.beginning != nullptr;
-        if (is_open) write_message("assistant", kind_.beginning(delivered_), {});
         json_.end_array();
-        if (is_open) kind_.write_open_message(json_);
     }
 
     void write_sampling() {
@@ -219,9 +216,7 @@ Call encode(const chat::Request& request, const Peer& peer, std::string_view mod
 bool can_continue(const Peer& peer, const chat::Generation& generation) {
     if (peer.offer.continues_ids) return true;
     if (generation.choices != 1) return false;
-    if (std::holds_alternative<std::string>(generation.prompt)) return peer.offer.continues_text;
-    return std::holds_alternative<std::vector<chat::Message>>(generation.prompt) &&
-           peer.offer.continues_messages;
+    return std::holds_alternative<std::string>(generation.prompt) && peer.offer.continues_text;
 }
 
 }  // namespace holdfast::upstream

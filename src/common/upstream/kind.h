@@ -31,8 +31,9 @@ struct Delivered {
 struct Offer {
     // It reports token ids and goes on after them, whatever the prompt and the number of choices.
     bool continues_ids = false;
-    bool continues_messages = false;  // from text: the last message stays open
-    bool continues_text = false;      // from text: a longer prompt
+    bool continues_text = false;  // from text: a longer prompt
+    bool renders = false;         // makes the prompt for messages and tells it
+    bool tells_ids = false;       // raw answers carry ids, and ids are taken as a prompt (raw.h)
     friend bool operator==(const Offer&, const Offer&) = default;
 };
 
@@ -56,6 +57,8 @@ struct Words {
     bool has_own_defaults = false;  // of top_k, min_p and repetition penalty: always written
 };
 
+struct RawForm;
+
 struct Kind {
     std::string_view name;  // "vllm", as in settings
     std::string_view summary;
@@ -63,10 +66,7 @@ struct Kind {
     Offer offer;
     ProbePlan probe;
     Words words;
-    // The delivered text as the beginning of the assistant's message, and the request's members
-    // that keep that message open. Both where offer.continues_messages, else nullptr.
-    std::string (*beginning)(const Delivered& delivered) = nullptr;
-    void (*write_open_message)(json::Writer& json) = nullptr;
+    const RawForm* raw = nullptr;  // how it is asked for raw answers, if it is
     // not_implemented (tag, Origin::instance) for what the kind does not have; nullptr: nothing of
     // it.
     base::Result<Call> (*tokenize)(const dialect::TokenizeRequest& request,

@@ -196,26 +196,13 @@ TEST(Upstream, GivesAWorkerTheSameTextPromptAndTokenIds) {
     EXPECT_EQ(parse(call.path, call.body).generation.logprobs, 1U);
 }
 
-TEST(Upstream, ContinuesAnswersOfVllmFromTheirText) {
-    const auto request = chat_request();
-    auto body = encode(request, vllm_kind, "m", {}).body;
-    EXPECT_THAT(body, Not(HasSubstr("continue_final_message")));
-    EXPECT_THAT(body, Not(HasSubstr("holdfast")));
-    body = encode(request, vllm_kind, "m", {"Let me", ""}).body;
-    EXPECT_THAT(body, HasSubstr(R"({"role":"assistant","content":"<think>\nLet me"}])"
-                                R"(,"continue_final_message":true,"add_generation_prompt":false)"));
-    body = encode(request, vllm_kind, "m", {"Let me", "So"}).body;
-    EXPECT_THAT(body, HasSubstr(R"({"role":"assistant","content":"So"}])"));
-}
-
-TEST(Upstream, ContinuesAnswersOfLlamaServerAfterTheOpenedThinking) {
+TEST(Upstream, WritesFieldsInTheWordsOfTheKind) {
     const auto request = chat_request(R"(,"logit_bias":{"5":1},"seed":18446744073709551615)");
-    const auto body = encode(request, llama_server_kind, "m", {"Let me", "So"}).body;
-    EXPECT_THAT(body, HasSubstr(R"({"role":"assistant","content":"Let me\n</think>\n\nSo"}])"));
-    EXPECT_THAT(body, HasSubstr(R"("chat_template_kwargs":{"enable_thinking":false})"));
+    const auto body = encode(request, llama_server_kind, "m", {}).body;
     EXPECT_THAT(body, HasSubstr(R"("logit_bias":[[5,1]])"));
     EXPECT_THAT(body, HasSubstr(R"("repeat_penalty":1,)"));
     EXPECT_THAT(body, HasSubstr(R"("seed":2147483647)"));
+    EXPECT_THAT(encode(request, vllm_kind, "m", {}).body, Not(HasSubstr("holdfast")));
 }
 
 TEST(Upstream, ContinuesRawTextByMakingItThePrompt) {
@@ -236,8 +223,8 @@ TEST(Upstream, KnowsWhichAnswersCanBeContinued) {
     const auto ids = parse("/v1/completions", R"({"model":"r1","prompt":[1]})");
     EXPECT_TRUE(can_continue(holdfast_kind, two.generation));
     EXPECT_TRUE(can_continue(holdfast_kind, ids.generation));
-    EXPECT_TRUE(can_continue(vllm_kind, chat_request().generation));
-    EXPECT_TRUE(can_continue(llama_server_kind, chat_request().generation));
+    EXPECT_FALSE(can_continue(vllm_kind, chat_request().generation));
+    EXPECT_FALSE(can_continue(llama_server_kind, chat_request().generation));
     EXPECT_FALSE(can_continue(openai_kind, chat_request().generation));
     EXPECT_TRUE(can_continue(openai_kind, raw.generation));
     EXPECT_FALSE(can_continue(vllm_kind, two.generation));
@@ -247,8 +234,6 @@ TEST(Upstream, KnowsWhichAnswersCanBeContinued) {
 TEST(Kinds, AreFoundByTheirNames) {
     for (const Kind* kind : kinds()) {
         EXPECT_EQ(find_kind(kind->name), kind);
-        EXPECT_EQ(kind->offer.continues_messages, kind->beginning != nullptr);
-        EXPECT_EQ(kind->offer.continues_messages, kind->write_open_message != nullptr);
     }
     EXPECT_THAT(find_kind("olama").error().what, HasSubstr("\"olama\""));
 }

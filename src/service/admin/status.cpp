@@ -18,6 +18,8 @@ void write_instance(json::Writer& json, const fleet::Instance& instance) {
     json.string("state", fleet::name(instance.state));
     json.string("reason", instance.reason);
     json.number("restarts", instance.restarts);
+    json.boolean("renders", instance.peer.offer.renders);
+    json.boolean("tells_ids", instance.peer.offer.tells_ids);
     json.string("fingerprint", instance.fingerprint);
     json.number("context", instance.context);
     json.number("outstanding",

@@ -37,6 +37,11 @@ public:
     void page(const std::string& path, int status, std::string body = {}) {
         pages_[path] = {status, std::move(body)};
     }
+    // A page whose body is `text` and a number that grows with every answer.
+    void count_up(const std::string& path, std::string text) {
+        page(path, 200, std::move(text));
+        counting_ = path;
+    }
     // The process dies: nobody listens any more.
     void die() {
         server_.reset();
@@ -57,6 +62,7 @@ private:
             co_return;
         }
         if (page != pages_.end()) response.body = page->second.second;
+        if (request.path == counting_) response.body += std::to_string(++count_) + '\n';
         // A client that left in the meantime is none of the instance's business.
         (void)co_await responder.send(std::move(response));
     }
@@ -65,6 +71,8 @@ private:
     http::Url url_;
     std::map<std::string, std::pair<int, std::string>> pages_;
     std::vector<std::string> asked_;
+    std::string counting_;
+    int count_ = 0;
     std::unique_ptr<http::Server> server_;
 };
 

@@ -24,6 +24,7 @@ std::string_view name(State state);
 // Shared by all snapshots that show the same life of an instance. Relaxed atomics, any thread.
 struct Load {
     std::atomic<std::uint32_t> outstanding{0};
+    std::atomic<std::uint64_t> heard{0};  // grows with every piece of an answer
 };
 
 struct Instance {

@@ -81,6 +81,9 @@ void Health::failed(base::Instant sent, base::Instant now, ProbeFailure failure,
         case ProbeFailure::silent:
             set_fault(Fault::silent, 2, fmt::format("no answer for {}", in_seconds(silence_max_)));
             break;
+        case ProbeFailure::stuck:
+            set_fault(Fault::stagnant, 1, std::string(why));
+            break;
         case ProbeFailure::unreachable:
             set_fault(Fault::unreachable, 1, std::string(why));
             break;

@@ -27,6 +27,7 @@ enum class ProbeFailure {
     silent,       // connected or not, no whole answer in time
     unreachable,  // refused or reset
     garbage,      // an answer that is none: wrong status, wrong JSON
+    stuck,        // its front answers, and what is behind it does not
 };
 
 struct Verdict {

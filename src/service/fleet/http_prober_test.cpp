@@ -14,7 +14,14 @@ class HttpProberTest : public testing::Test {
 protected:
     ProbeResult probe(const upstream::Kind& kind, bool want_models = false,
                       base::Duration silence_max = 60s) {
-        ProbeAsk ask{instance_.url(), kind.probe, want_models, silence_max};
+        ProbeAsk ask;
+        ask.url = instance_.url();
+        ask.kind = &kind;
+        ask.want_models = want_models;
+        ask.silence_max = silence_max;
+        return probe(std::move(ask));
+    }
+    ProbeResult probe(ProbeAsk ask) {
         std::optional<ProbeResult> result;
         asio::co_spawn(loop_, prober_->probe(std::move(ask)),
                        [&](const std::exception_ptr& error, ProbeResult probed) {
@@ -111,6 +118,60 @@ TEST_F(HttpProberTest, TakesAServerThatListsNoModelsForAliveAllTheSame) {
     ASSERT_TRUE(busy);
     EXPECT_TRUE(busy->answer.ready);
     EXPECT_FALSE(busy->models);
+}
+
+TEST_F(HttpProberTest, FindsOutWhatAServerOffers) {
+    instance_.page("/health", 200);
+    ProbeAsk ask;
+    ask.url = instance_.url();
+    ask.kind = &upstream::vllm_kind;
+    ask.want_offer = true;
+    ask.silence_max = ask.trial_silence_max = 60s;
+    const upstream::Offer kinds = upstream::vllm_kind.offer;
+    const auto offer = [&] {
+        const ProbeResult result = probe(ask);
+        EXPECT_TRUE(result && result->answer.ready && result->offer_asked);
+        return result->offer.value_or(upstream::Offer{});
+    };
+    EXPECT_EQ(offer(), kinds);
+    instance_.page("/tokenize", 200, R"({"tokens":[1],"token_strs":["a"]})");
+    EXPECT_TRUE(offer().renders);
+    EXPECT_FALSE(offer().tells_ids);
+    instance_.page("/v1/completions", 200, "data: {\"choices\":[{\"text\":\"a\"}]}\n\n");
+    EXPECT_TRUE(offer().renders);
+    EXPECT_FALSE(offer().tells_ids);
+    instance_.page("/v1/completions", 200,
+                   "data: {\"choices\":[{\"text\":\"a\",\"token_ids\":[5]}]}\n\n");
+    EXPECT_TRUE(offer().tells_ids);
+    instance_.page("/tokenize", FakeInstance::never);
+    ask.silence_max = 20ms;
+    const ProbeResult silent = probe(ask);
+    EXPECT_TRUE(silent && silent->answer.ready && silent->offer_asked && !silent->offer);
+}
+
+TEST_F(HttpProberTest, SeesThatAnEngineHangsBehindItsFront) {
+    instance_.page("/health", 200);
+    instance_.page("/metrics", 200, "vllm:generation_tokens_total{} 5.0\n");
+    ProbeAsk ask;
+    ask.url = instance_.url();
+    ask.kind = &upstream::vllm_kind;
+    ask.want_trial = true;
+    ask.silence_max = 60s;
+    ask.trial_silence_max = 20ms;
+    instance_.page("/v1/completions", FakeInstance::never);
+    const ProbeResult hung = probe(ask);
+    ASSERT_FALSE(hung);
+    EXPECT_EQ(hung.error().failure, ProbeFailure::stuck);
+    // The one token has to wait, and others get theirs meanwhile.
+    instance_.count_up("/metrics", "vllm:generation_tokens_total{} ");
+    const ProbeResult busy = probe(ask);
+    EXPECT_TRUE(busy && busy->tried && busy->answer.ready);
+    ask.trial_silence_max = 60s;
+    instance_.page("/v1/completions", 200, "data: {\"choices\":[{\"text\":\"a\"}]}\n\n");
+    const ProbeResult good = probe(ask);
+    EXPECT_TRUE(good && good->tried);
+    instance_.page("/v1/completions", 500);
+    EXPECT_EQ(probe(ask).error().failure, ProbeFailure::stuck);
 }
 
 }  // namespace holdfast::fleet

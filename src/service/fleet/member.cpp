@@ -46,8 +46,25 @@ void Member::begin_life() {
     instance_life_.clear();
     fingerprint_.clear();
     models_known_ = false;
+    offer_.reset();
+    offer_asked_ = false;
     reported_load_ = 0;
     unreached_ = false;
+    heard_ = 0;
+    doubtful_ = false;
+}
+
+// Only where the server tells how far it is: others may well compute for long without a word.
+void Member::watch_requests(base::Instant now) {
+    const upstream::RawForm* form = target_.kind->raw;
+    if (form == nullptr || form->progress_path.empty()) return;
+    const std::uint64_t heard = load_->heard.load(std::memory_order_relaxed);
+    const bool idle = load_->outstanding.load(std::memory_order_relaxed) == 0;
+    if (idle || heard != heard_) {
+        heard_ = heard;
+        moved_at_ = now;
+    }
+    if (now > moved_at_ && now - moved_at_ >= options_.progress_silence_max) doubtful_ = true;
 }
 
 void Member::follow(const upstream::RosterEntry& entry) {
@@ -79,8 +96,12 @@ std::optional<ProbeAsk> Member::next_probe() const {
     if (!has_address_ || process_ == upstream::ProcessState::down) return std::nullopt;
     ProbeAsk ask;
     ask.url = target_.url;
-    ask.plan = target_.kind->probe;
+    ask.kind = target_.kind;
     ask.want_models = is_external() && !models_known_;
+    ask.want_offer = models_known_ && !offer_ && target_.kind->raw != nullptr;
+    ask.want_trial = models_known_ && doubtful_;
+    ask.model = upstream_model_;
+    ask.trial_silence_max = options_.trial_silence_max;
     ask.silence_max = silence_max();
     return ask;
 }
@@ -116,6 +137,12 @@ void Member::answered(base::Instant sent, base::Instant now, Probed probed) {
     reported_load_ = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(probed.answer.work, std::numeric_limits<std::uint32_t>::max()));
     if (probed.models) learn_models(*probed.models);
+    if (probed.offer) offer_ = probed.offer;
+    offer_asked_ = offer_asked_ || probed.offer_asked;
+    if (probed.tried) {
+        doubtful_ = false;
+        moved_at_ = now;
+    }
 
     if (probed.answer.ready && !models_known_) {
         probed.answer.ready = false;
@@ -123,6 +150,9 @@ void Member::answered(base::Instant sent, base::Instant now, Probed probed) {
     } else if (probed.answer.ready && model_.empty()) {
         probed.answer.ready = false;
         probed.answer.reasons = "lists no model and none is configured";
+    } else if (probed.answer.ready && !offer_asked_ && target_.kind->raw != nullptr) {
+        probed.answer.ready = false;
+        probed.answer.reasons = "has not been asked yet what it offers";
     }
     health_.answered(sent, now, probed.answer);
 }
@@ -157,6 +187,7 @@ Instance Member::instance(base::Instant now) const {
     shown.id = target_.id;
     shown.url = target_.url;
     shown.peer = *target_.kind;
+    if (offer_) shown.peer.offer = *offer_;
     shown.model = model_;
     shown.upstream_model = upstream_model_;
     shown.fingerprint = fingerprint_;

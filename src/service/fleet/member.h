@@ -34,6 +34,8 @@ public:
     // The keeper's word: a new process or a new address begins a new life.
     void follow(const upstream::RosterEntry& entry);
 
+    // Before each probe: whether the requests that it has are moving.
+    void watch_requests(base::Instant now);
     // What to ask, or nothing while there is no process or no address.
     std::optional<ProbeAsk> next_probe() const;
     base::Duration probe_every() const;
@@ -73,8 +75,15 @@ private:
     // Told by the instance in this life.
     std::string instance_life_, fingerprint_;
     bool models_known_ = false;
+    std::optional<upstream::Offer> offer_;
+    bool offer_asked_ = false;
     std::uint32_t reported_load_ = 0;
     bool unreached_ = false;  // answered once, could not be reached since
+    // Requests whose answers stand still make an instance doubtful until it has shown that it
+    // generates.
+    std::uint64_t heard_ = 0;
+    base::Instant moved_at_ = base::Instant::max();
+    bool doubtful_ = false;
 
     // Outlive the life: a restarting instance still stands for its model.
     std::string model_, upstream_model_;

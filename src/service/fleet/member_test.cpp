@@ -46,6 +46,13 @@ protected:
         probed.models = std::move(models);
         return probed;
     }
+    static Probed offering(std::optional<upstream::Offer> offer) {
+        Probed probed;
+        probed.answer.ready = true;
+        probed.offer_asked = true;
+        probed.offer = offer;
+        return probed;
+    }
     void answer(Member& member, Probed probed) {
         clock.advance(1ms);
         member.probed(member.life(), clock.now(), clock.now(), std::move(probed));
@@ -190,6 +197,7 @@ TEST_F(MemberTest, AsksAnExternalServerForItsModelsOncePerLife) {
     EXPECT_TRUE(one.next_probe()->want_models);
     answer(one, external({{"r1", 32768}}));
     EXPECT_FALSE(one.next_probe()->want_models);
+    answer(one, offering(upstream::Offer{}));
     EXPECT_EQ(shown(one).state, State::ready);
     EXPECT_EQ(shown(one).context, 32768U);
     const std::uint64_t life = one.life();
@@ -199,8 +207,75 @@ TEST_F(MemberTest, AsksAnExternalServerForItsModelsOncePerLife) {
     EXPECT_NE(one.life(), life);
     EXPECT_TRUE(one.next_probe()->want_models);
     answer(one, external({{"r1", 32768}}));
+    answer(one, offering(upstream::Offer{}));
     EXPECT_EQ(shown(one).state, State::ready);
     EXPECT_EQ(shown(one).restarts, 1U);
+}
+
+TEST_F(MemberTest, AsksAnExternalServerWhatItOffersBeforeItIsReady) {
+    Member one = member(upstream::vllm_kind);
+    EXPECT_FALSE(one.next_probe()->want_offer);
+    answer(one, external({{"r1", 32768}}));
+    EXPECT_EQ(shown(one).reason, "has not been asked yet what it offers");
+    EXPECT_TRUE(one.next_probe()->want_offer);
+    EXPECT_EQ(one.next_probe()->model, "r1");
+    // One that finds no time to say is ready all the same, and is asked again.
+    answer(one, offering(std::nullopt));
+    EXPECT_EQ(shown(one).state, State::ready);
+    EXPECT_EQ(shown(one).peer.offer, upstream::vllm_kind.offer);
+    EXPECT_TRUE(one.next_probe()->want_offer);
+    const upstream::Offer all{.continues_text = true, .renders = true, .tells_ids = true};
+    answer(one, offering(all));
+    EXPECT_EQ(shown(one).peer.offer, all);
+    EXPECT_FALSE(one.next_probe()->want_offer);
+}
+
+TEST_F(MemberTest, WantsATrialWhereRequestsStandStill) {
+    Member one = member(upstream::vllm_kind);
+    answer(one, external({{"r1", 32768}}));
+    answer(one, offering(upstream::Offer{}));
+    const auto doubtful_after = [&](base::Duration wait) {
+        clock.advance(wait);
+        one.watch_requests(clock.now());
+        return one.next_probe()->want_trial;
+    };
+    EXPECT_FALSE(doubtful_after(1h));  // nobody asks anything
+    const std::shared_ptr<Load> load = shown(one).load;
+    load->outstanding = 1;
+    EXPECT_FALSE(doubtful_after(1s));
+    load->heard = 1;
+    EXPECT_FALSE(doubtful_after(1s));
+    EXPECT_FALSE(doubtful_after(1s));
+    EXPECT_TRUE(doubtful_after(500ms));
+    Probed shows_that_it_generates;
+    shows_that_it_generates.answer.ready = true;
+    shows_that_it_generates.tried = true;
+    answer(one, shows_that_it_generates);
+    EXPECT_FALSE(doubtful_after(1s));
+    EXPECT_TRUE(doubtful_after(500ms));
+
+    clock.advance(1ms);
+    one.probed(one.life(), clock.now(), clock.now(),
+               std::unexpected(ProbeError{ProbeFailure::stuck, "generates nothing"}));
+    EXPECT_EQ(shown(one).state, State::ejected);
+    EXPECT_EQ(shown(one).ejected_for, "no_progress");
+    // That its front answers does not bring it back.
+    load->outstanding = 0;
+    EXPECT_TRUE(doubtful_after(1s));
+    answer(one, shows_that_it_generates);
+    EXPECT_EQ(shown(one).state, State::ready);
+    EXPECT_FALSE(doubtful_after(1s));
+}
+
+TEST_F(MemberTest, DoubtsNoServerThatCannotTellHowFarItIs) {
+    Member one = member(upstream::llama_server_kind);
+    answer(one, external({{"r1", 32768}}));
+    answer(one, offering(upstream::Offer{}));
+    shown(one).load->outstanding = 1;
+    one.watch_requests(clock.now());
+    clock.advance(1h);
+    one.watch_requests(clock.now());
+    EXPECT_FALSE(one.next_probe()->want_trial);
 }
 
 TEST_F(MemberTest, PicksTheUpstreamNameFromTheList) {

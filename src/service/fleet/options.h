@@ -26,6 +26,9 @@ struct HealthOptions {
     // The same for external servers, whose event loops are known to stand still under load.
     std::chrono::milliseconds probe_external_silence_max{5000};
     std::chrono::milliseconds progress_silence_max{1500};  // work but no progress: hung
+    // Of external servers more is asked when no answer of theirs has moved for that long: one token
+    // within this time, or at least some progress elsewhere.
+    std::chrono::milliseconds trial_silence_max{2500};
     std::uint32_t sick_max = 3;                  // consecutive sick outcomes open the breaker
     std::chrono::milliseconds breaker_ms{2000};  // first open time; doubles up to 30 s
 };

@@ -13,6 +13,7 @@
 #include "common/http/client.h"
 #include "common/loop/task.h"
 #include "common/upstream/kind.h"
+#include "common/upstream/raw.h"
 #include "common/upstream/readiness.h"
 #include "service/fleet/health.h"
 
@@ -26,6 +27,9 @@ struct Probed {
     int pid = 0;
     // What it serves, when it was asked and told; an empty list: it does not tell.
     std::optional<std::vector<upstream::ListedModel>> models;
+    std::optional<upstream::Offer> offer;  // when it was asked and could say
+    bool offer_asked = false;
+    bool tried = false;  // it had to show that it generates, and did
 };
 
 struct ProbeError {
@@ -37,9 +41,13 @@ using ProbeResult = std::expected<Probed, ProbeError>;
 
 struct ProbeAsk {
     http::Url url;
-    upstream::ProbePlan plan = upstream::holdfast_kind.probe;
-    bool want_models = false;      // external kinds: ask for the list too
-    base::Duration silence_max{};  // the longest wait for each answer
+    const upstream::Kind* kind = &upstream::holdfast_kind;
+    bool want_models = false;            // external kinds: ask for the list too
+    bool want_offer = false;             // try what it offers (upstream/raw.h)
+    bool want_trial = false;             // it must show that it generates
+    std::string model;                   // for these two, as the instance names it
+    base::Duration silence_max{};        // the longest wait for each answer
+    base::Duration trial_silence_max{};  // for one generated token
 };
 
 class Prober {

@@ -174,6 +174,7 @@ loop::Task<void> Supervisor::watch(Self self, std::shared_ptr<Watched> watched) 
 }
 
 loop::Task<void> Supervisor::probe_once(Self self, std::shared_ptr<Watched> watched) {
+    watched->member.watch_requests(self->world_.clock.now());
     std::optional<ProbeAsk> ask = watched->member.next_probe();
     if (!ask) co_return;
     const std::uint64_t life = watched->member.life();

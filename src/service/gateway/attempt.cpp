@@ -35,13 +35,31 @@ Attempt::Attempt(Context& context, Work& work, const Placed& placed)
       gained_before_(work.gained()) {}
 
 loop::Task<AttemptEnd> Attempt::run(upstream::Call what) {
+    if (work_.asks_first()) {
+        auto told = co_await ask(std::move(what));
+        if (!told) co_return std::unexpected(std::move(told).error());
+        what = *std::move(told);
+    }
     auto answering = co_await call(std::move(what));
     if (!answering) co_return std::unexpected(std::move(answering).error());
+    auto begun = work_.begin(instance_, (*answering)->headers());
+    if (!begun) co_return std::unexpected(said(std::move(begun).error()));
     AttemptEnd end = co_await read(**answering);
     if (!end) co_return end;
     if (auto sent = co_await work_.finish(); !sent)
         co_return std::unexpected(Loss{std::move(sent).error()});
     co_return end;
+}
+
+loop::Task<std::expected<upstream::Call, Loss>> Attempt::ask(upstream::Call question) {
+    auto answering = co_await call(std::move(question));
+    if (!answering) co_return std::unexpected(std::move(answering).error());
+    const base::Deadline patience = this->patience();
+    auto body = co_await (*answering)->read_all(patience);
+    if (!body) co_return std::unexpected(broken(std::move(body).error(), patience));
+    auto next = work_.learn(instance_, *body);
+    if (!next) co_return std::unexpected(said(std::move(next).error()));
+    co_return *std::move(next);
 }
 
 loop::Task<Attempt::Called> Attempt::call(upstream::Call what) {
@@ -51,11 +69,7 @@ loop::Task<Attempt::Called> Attempt::call(upstream::Call what) {
                                                    deadlines, &abort_);
     if (!sent) co_return std::unexpected(broken(std::move(sent).error(), head));
     std::unique_ptr<http::ClientExchange> answering = *std::move(sent);
-    if (answering->status() == 200) {
-        auto begun = work_.begin(instance_, answering->headers());
-        if (!begun) co_return std::unexpected(said(std::move(begun).error()));
-        co_return answering;
-    }
+    if (answering->status() == 200) co_return answering;
     auto body = co_await answering->read_all(head);
     if (!body) co_return std::unexpected(broken(std::move(body).error(), head));
     Loss loss = said(work_.refusal(instance_, answering->status(), *body));
@@ -94,6 +108,7 @@ loop::Task<AttemptEnd> Attempt::read(http::ClientExchange& answering) {
             co_return std::unexpected(said(std::move(error)));
         }
         left -= piece->size();
+        instance_.load->heard.fetch_add(1, std::memory_order_relaxed);
         // The last events leave together with the end.
         if (*done) co_return AttemptEnd{};
         if (!work_.streams()) continue;

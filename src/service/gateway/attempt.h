@@ -29,6 +29,8 @@ public:
 private:
     using Called = std::expected<std::unique_ptr<http::ClientExchange>, Loss>;
 
+    // What has to be known first; gives the attempt's own call.
+    loop::Task<std::expected<upstream::Call, Loss>> ask(upstream::Call question);
     loop::Task<Called> call(upstream::Call call);
     loop::Task<AttemptEnd> read(http::ClientExchange& answering);
     http::ClientRequest request(upstream::Call call) const;

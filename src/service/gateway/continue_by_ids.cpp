@@ -37,7 +37,8 @@ void ContinueByIds::add_headers(http::Headers& headers) const {
 }
 
 // The journal's ids go on only at the same fingerprint, whatever the instance thinks of it.
-base::Result<> ContinueByIds::begin(const http::Headers& headers) {
+base::Result<> ContinueByIds::begin(const fleet::Instance& instance, const http::Headers& headers) {
+    reader_.emplace(instance.peer, request_.generation, upstream::Delivered{});
     Journal& journal = context_.lane.journal;
     const std::string_view fingerprint = headers.find(fingerprint_header).value_or("");
     if (begun() && fingerprint != journal.fingerprint(*context_.entry))
@@ -47,11 +48,7 @@ base::Result<> ContinueByIds::begin(const http::Headers& headers) {
     return {};
 }
 
-upstream::Reader ContinueByIds::reader(const fleet::Instance& instance) const {
-    return {instance.peer, request_.generation, {}};
-}
-
-base::Result<> ContinueByIds::keep(const chat::Event& event, const upstream::Reader&) {
+base::Result<> ContinueByIds::keep(const chat::Event& event) {
     // What no id stands for could not be found again. An echo of the prompt is such text.
     const bool says = !event.reasoning.empty() || !event.content.empty();
     if (says && event.ids.empty() && !event.finish && !request_.generation.echo)

@@ -36,12 +36,13 @@ upstream::Call ContinueByText::call(const fleet::Instance& instance) {
     return upstream::encode(request, instance.peer, instance.upstream_model, delivered_);
 }
 
-upstream::Reader ContinueByText::reader(const fleet::Instance& instance) const {
-    return {instance.peer, request_.generation, delivered_};
+base::Result<> ContinueByText::begin(const fleet::Instance& instance, const http::Headers&) {
+    reader_.emplace(instance.peer, request_.generation, delivered_);
+    return {};
 }
 
-base::Result<> ContinueByText::keep(const chat::Event& event, const upstream::Reader& reader) {
-    server_splits_ = server_splits_ || reader.server_splits();
+base::Result<> ContinueByText::keep(const chat::Event& event) {
+    server_splits_ = server_splits_ || reader_->server_splits();
     if (event.reasoning.empty() && event.content.empty()) return {};
     bytes_ += event.reasoning.size() + event.content.size();
     const auto& max_tokens = request_.generation.stopping.max_tokens;

@@ -376,21 +376,6 @@ TEST_F(ExchangeTest, BoundsTheAttemptsOfAWholeAnswerThatAlwaysBreaksOff) {
     EXPECT_EQ(fleet_.reports.count({"b", fleet::Outcome::lost}), 1);
 }
 
-TEST_F(ExchangeTest, DoesNotGoOnFromTextAtAWorker) {
-    publish(fleet::State::ready, upstream::vllm_kind);
-    fleet_.on_lost = [this](const std::string& id) {
-        publish(fleet::State::ready, upstream::holdfast_kind);
-        restart(id);
-    };
-    options_.timeouts.total = std::chrono::milliseconds(300);
-    a_.acts = b_.acts = {{.cut_after = 3}};
-    const Seen seen = ask(streamed_);
-    EXPECT_EQ(seen.resume, "same-model");
-    EXPECT_EQ(content(seen), "<0><1><2>");
-    EXPECT_NE(seen.body.find("\"error\""), std::string::npos) << seen.body;
-    EXPECT_EQ(seen.body.find("[DONE]"), std::string::npos);
-}
-
 TEST_F(ExchangeTest, RefusesAtOnceWhenTheJournalHasNoRoom) {
     std::vector<Journal::EntryId> held;
     while (auto id = journal_.open(

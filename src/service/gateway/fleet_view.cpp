@@ -4,6 +4,7 @@
 
 #include "common/base/hash.h"
 #include "common/upstream/call.h"
+#include "common/upstream/raw.h"
 
 namespace holdfast::gateway {
 
@@ -26,6 +27,10 @@ bool might_serve(const fleet::Instance& instance, std::string_view model) {
 
 bool can_go_on_from_text(const fleet::Instance& instance, const chat::Generation& wanted) {
     return !instance.peer.offer.continues_ids && upstream::can_continue(instance.peer, wanted);
+}
+
+bool can_go_on_raw(const fleet::Instance& instance, const Need& need) {
+    return instance.peer.kind == need.kind && upstream::fits_raw(instance.peer, *need.raw);
 }
 
 }  // namespace
@@ -85,6 +90,7 @@ base::Result<std::optional<Placed>> FleetView::try_place(const Need& need) {
         if (instance.state != fleet::State::ready || suspected(instance)) continue;
         if (!need.fingerprint.empty() && instance.fingerprint != need.fingerprint) continue;
         if (need.text != nullptr && !can_go_on_from_text(instance, *need.text)) continue;
+        if (need.raw != nullptr && !can_go_on_raw(instance, need)) continue;
         if (std::ranges::find(need.busy, instance.id) != need.busy.end()) {
             all_busy = true;
             continue;

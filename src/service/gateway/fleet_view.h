@@ -47,8 +47,10 @@ struct Need {
     std::string_view model;
     std::string_view fingerprint;            // empty: any
     const chat::Generation* text = nullptr;  // goes on from text: external servers that can do that
-    std::string_view last;                   // where the last attempt failed: better somewhere else
-    std::span<const std::string> busy;       // ids that refused this exchange for lack of room
+    const chat::Generation* raw = nullptr;   // goes on raw: servers of this kind that can do that
+    const upstream::Kind* kind = nullptr;
+    std::string_view last;              // where the last attempt failed: better somewhere else
+    std::span<const std::string> busy;  // ids that refused this exchange for lack of room
 };
 
 class FleetView {

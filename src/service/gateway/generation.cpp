@@ -42,7 +42,8 @@ Generation::Generation(Context& context, const dialect::Dialect& dialect, std::s
       dialect_(dialect),
       methods_(methods),
       by_ids_(context, request_),
-      by_text_(context, request_) {}
+      by_text_(context, request_),
+      raw_(request_) {}
 
 base::Result<> Generation::parse(const http::Request& request) {
     const dialect::Found found = dialect::find(request.method, request.path);
@@ -83,12 +84,26 @@ Need Generation::need() const {
 }
 
 base::Result<upstream::Call> Generation::call(const fleet::Instance& instance) {
-    if (!how_->begun()) {
-        const bool tells_ids = instance.peer.offer.continues_ids;
-        if (!tells_ids) by_text_.choose(instance.peer);
-        how_ = tells_ids ? static_cast<Continuation*>(&by_ids_) : &by_text_;
-        context_.record.guarantee = how_->guarantee();
+    if (!how_->begun()) choose(instance);
+    return how_->call(instance);
+}
+
+void Generation::choose(const fleet::Instance& instance) {
+    if (instance.peer.offer.continues_ids) {
+        how_ = &by_ids_;
+    } else if (upstream::fits_raw(instance.peer, request_.generation)) {
+        raw_.choose(instance.peer);
+        how_ = &raw_;
+    } else {
+        by_text_.choose(instance.peer);
+        how_ = &by_text_;
     }
+    context_.record.guarantee = how_->guarantee();
+}
+
+base::Result<upstream::Call> Generation::learn(const fleet::Instance& instance,
+                                               std::string_view body) {
+    HF_TRY(how_->learn(body));
     return how_->call(instance);
 }
 
@@ -105,17 +120,16 @@ std::uint64_t Generation::bytes_max(const fleet::Instance&) const {
 }
 
 base::Result<> Generation::begin(const fleet::Instance& instance, const http::Headers& headers) {
-    HF_TRY(how_->begin(headers));
+    HF_TRY(how_->begin(instance, headers));
     instance_context_ = instance.context;
-    reader_.emplace(how_->reader(instance));
     reply_->accepted();
     return {};
 }
 
 base::Result<bool> Generation::take(std::string_view piece) {
-    reader_->feed(piece);
+    how_->feed(piece);
     for (;;) {
-        HF_TRY_ASSIGN(auto read, reader_->next());
+        HF_TRY_ASSIGN(auto read, how_->next());
         if (!read) return false;
         if (read->event) HF_TRY(deliver(*read->event));
         if (!read->done) continue;
@@ -126,7 +140,7 @@ base::Result<bool> Generation::take(std::string_view piece) {
 
 // External servers may end without [DONE].
 base::Result<> Generation::ended() {
-    if (how_ == &by_text_ && all_finished()) return {};
+    if (how_->ends_silently() && all_finished()) return {};
     return std::unexpected(lost("the answer ended early"));
 }
 
@@ -137,7 +151,7 @@ base::Result<> Generation::deliver(chat::Event& event) {
     // After its end a choice says nothing more; a replay says the end again.
     if ((finished_ & 1U << event.choice) != 0)
         event = {.choice = event.choice, .usage = std::move(event.usage)};
-    HF_TRY(how_->keep(event, *reader_));
+    HF_TRY(how_->keep(event));
     if (event.finish) {
         finished_ |= 1U << event.choice;
         if (event.choice == 0) context_.record.finish = chat::name(*event.finish);

@@ -40,6 +40,9 @@ private:
     // Work.
     Need need() const override;
     base::Result<upstream::Call> call(const fleet::Instance& instance) override;
+    bool asks_first() const override { return how_->asks_first(); }
+    base::Result<upstream::Call> learn(const fleet::Instance& instance,
+                                       std::string_view body) override;
     void add_headers(http::Headers& headers) const override { how_->add_headers(headers); }
     std::uint64_t bytes_max(const fleet::Instance& instance) const override;
     base::Result<> begin(const fleet::Instance& instance, const http::Headers& headers) override;
@@ -52,6 +55,7 @@ private:
     std::uint64_t gained() const override { return how_->gained(); }
     bool prepare_to_go_on() override;
 
+    void choose(const fleet::Instance& instance);
     base::Result<> deliver(chat::Event& event);
     chat::Usage checked(const chat::Usage& reported) const;
     std::uint64_t tokens_max() const;
@@ -66,10 +70,10 @@ private:
     std::optional<Reply> reply_;
     ContinueByIds by_ids_;
     ContinueByText by_text_;
+    ContinueRaw raw_;
     Continuation* how_ = &by_ids_;
     std::uint32_t instance_context_ = 0;  // most tokens that the running attempt's instance takes
-    std::optional<upstream::Reader> reader_;
-    std::uint32_t finished_ = 0;  // one bit per choice
+    std::uint32_t finished_ = 0;          // one bit per choice
     base::Instant last_event_;
 };
 

@@ -16,6 +16,8 @@ std::string_view name(Guarantee guarantee) {
     switch (guarantee) {
         case Guarantee::exact:
             return "exact";
+        case Guarantee::exact_text:
+            return "exact-text";
         case Guarantee::same_model:
             return "same-model";
         case Guarantee::restart:

@@ -15,7 +15,8 @@ namespace holdfast::gateway {
 // What the gateway can promise for an exchange should its instance die from here on.
 enum class Guarantee {
     exact,       // goes on from the token ids, byte for byte
-    same_model,  // goes on from the text, at an external server
+    exact_text,  // goes on from all that was said, at an external server, and says the same
+    same_model,  // goes on at an external server with the same model, perhaps in other words
     restart,     // nothing sent yet can be continued: after the first byte an error event
 };
 std::string_view name(Guarantee guarantee);

@@ -34,6 +34,14 @@ public:
     virtual Need need() const = 0;
     // What this instance is asked. An error with tag not_implemented: it offers no such thing.
     virtual base::Result<upstream::Call> call(const fleet::Instance& instance) = 0;
+    // True if that is a question, to be answered in one piece, before the work's own call: `learn`
+    // takes the answer and gives that call.
+    virtual bool asks_first() const { return false; }
+    virtual base::Result<upstream::Call> learn(const fleet::Instance& instance,
+                                               std::string_view body) {
+        (void)instance, (void)body;
+        return base::fail(base::Code::internal, "nothing was asked");
+    }
     virtual void add_headers(http::Headers& headers) const = 0;
     // More than that no sound answer takes.
     virtual std::uint64_t bytes_max(const fleet::Instance& instance) const = 0;
