@@ -32,7 +32,7 @@ TEST(Status, TellsProcessAndInstancesInTheProtocolsForm) {
               R"({"version":"0.1.0","uptime_seconds":12.5,"pid":4700,"instances":[)"
               R"({"id":"a","pid":4711,"url":"http://127.0.0.1:43211","model":"tiny-r1",)"
               R"("kind":"holdfast","state":"ready","reason":"","restarts":2,)"
-              R"("fingerprint":"f00","context":8192,"outstanding":2,"load":3}]})");
+              R"("renders":false,"tells_ids":false,"fingerprint":"f00","context":8192,"outstanding":2,"load":3}]})");
 }
 
 TEST(Status, TellsAFleetOfNobody) {
