@@ -168,5 +168,10 @@ def test_answers_of_both_kinds_have_the_same_text(llama, vllm, undisturbed):
     assert of_llama["text"] == "3478 + 5869 = **9347**"
 
 
+def test_every_token_of_an_answer_has_its_log_probability(llama, undisturbed):
+    seen = undisturbed(llama, "scores")
+    assert len(seen.scores) == seen.usage["completion_tokens"] == SHAPES["scores"]["max_tokens"]
+
+
 def test_status_shows_what_a_server_offers(llama):
     assert all(i["renders"] and i["tells_ids"] for i in llama.instances())

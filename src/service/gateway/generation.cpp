@@ -162,7 +162,8 @@ base::Result<> Generation::deliver(chat::Event& event) {
     }
     note_times(event);
     const bool says_something = !event.ids.empty() || !event.reasoning.empty() ||
-                                !event.content.empty() || event.finish || event.usage;
+                                !event.content.empty() || !event.scores.empty() || event.finish ||
+                                event.usage;
     if (says_something) reply_->event(event);
     return {};
 }
