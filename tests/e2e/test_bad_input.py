@@ -96,3 +96,7 @@ def test_broken_framing_is_refused_and_the_connection_closed(shared, data, statu
     assert received.split(b" ")[1] == status, received[:200]
     assert b'"error"' in received or b"Content-Length" in received
     assert chat(shared, GOOD)[0] == 200
+
+
+def test_models_are_listed_without_v1_too(shared):
+    assert service.get(shared.url + "/models")[2] == service.get(shared.url + "/v1/models")[2]

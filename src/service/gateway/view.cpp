@@ -75,7 +75,7 @@ struct Kind {
 constexpr Kind kinds[] = {
     {"/livez", liveness},   {"/readyz", readiness},       {"/health", health},
     {"/v1/health", health}, {"/metrics", metrics},        {"/v1/models", models},
-    {"/v1/models/", model}, {"/admin/v1/status", status},
+    {"/v1/models/", model}, {"/admin/v1/status", status}, {"/models", models},
 };
 
 class View final : public Endpoint {
